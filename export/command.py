@@ -1,0 +1,68 @@
+"""`diptych export`: checkpoint in, verified bundle out."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from diptych.export.errors import ExportError
+from diptych.export.parity import ParityReport
+from diptych.export.pipeline import TASKS, export_checkpoint
+from diptych.model.errors import CheckpointError, CheckpointNotFoundError
+from diptych.runtime.console import debug_option, note
+
+
+@click.command("export")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--task", type=click.Choice(TASKS), default=TASKS[0], show_default=True, help="What the bundle is for.")
+@click.option("--force", is_flag=True, help="Replace an earlier bundle.")
+@click.option("--no-verify", is_flag=True, help="Do not compare the graphs with PyTorch.")
+@click.option("--ignore-config-key", "ignored", multiple=True, metavar="KEY", help="Pass over an unknown key.")
+@debug_option
+def export(checkpoint: Path, bundle: Path, task: str, force: bool, no_verify: bool, ignored: tuple[str, ...]) -> None:
+    """Export the folder CHECKPOINT (config.json, weights, tokenizer.json) as the folder BUNDLE.
+
+    The graphs are compared with PyTorch before the bundle appears; if they differ, there is none.
+
+    \b
+    Examples:
+      diptych export my-checkpoint my-bundle
+      diptych export my-checkpoint my-bundle --force
+    """
+    try:
+        report = export_checkpoint(
+            checkpoint,
+            bundle,
+            task=task,
+            force=force,
+            verify=not no_verify,
+            ignored_keys=ignored,
+            announce=lambda stage: note(f"{stage} …"),
+        )
+    except CheckpointError as error:
+        failure = ExportError(str(error))
+        failure.exit_status = 2 if isinstance(error, CheckpointNotFoundError) else 1
+        raise failure from error
+    show(bundle, report)
+
+
+def show(bundle: Path, report: ParityReport | None) -> None:
+    """The bundle's files and the parity summary, as a person reads them."""
+    console = Console(highlight=False)
+    files = Table("file", "bytes", title=f"{bundle}", title_justify="left")
+    files.columns[1].justify = "right"
+    for path in sorted(bundle.iterdir()):
+        files.add_row(path.name, f"{path.stat().st_size:,}")
+    console.print(files)
+    if report is None:
+        console.print("Not compared with PyTorch.")
+        return
+    console.print(
+        f"Compared with PyTorch: worst relative error {report.worst:.1e} of {len(report.errors)} outputs "
+        f"(at most {report.tolerance:.0e})"
+    )
+    for search, counts in report.tokens.items():
+        listing = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count or kind == "identical")
+        console.print(f"Token ids, {search}: {listing}")

@@ -1,0 +1,92 @@
+"""What a checkpoint says about decoding: its special ids and generation options, resolved once, at export."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from typing import Any
+
+from diptych.export.errors import ExportError
+from diptych.model.checkpoint import Checkpoint
+from diptych.runtime.errors import OptionError
+from diptych.runtime.manifest import SpecialTokens
+from diptych.runtime.options import GenerationOptions
+
+OPTIONS = frozenset(field.name for field in fields(GenerationOptions))
+
+# What `generate` would do differently for any other value than this.
+_NEUTRAL: Mapping[str, tuple[object, ...]] = {
+    "do_sample": (False,),
+    "num_beam_groups": (1,),
+    "diversity_penalty": (0, 0.0),
+    "penalty_alpha": (0, 0.0),
+    "guidance_scale": (1, 1.0),
+    "encoder_no_repeat_ngram_size": (0,),
+    "encoder_repetition_penalty": (1, 1.0),
+    "exponential_decay_length_penalty": (),
+    "sequence_bias": (),
+    "constraints": (),
+    "force_words_ids": (),
+    "renormalize_logits": (False,),
+    "remove_invalid_values": (False, True),
+    "stop_strings": (),
+    "max_time": (),
+    "watermarking_config": (),
+    "prompt_lookup_num_tokens": (),
+    "dola_layers": (),
+    "token_healing": (False,),
+}
+
+# Of bookkeeping, of sampling (off), of caches that have no counterpart here, of what else a call may return.
+_INERT = frozenset(
+    """_from_model_config transformers_version pad_token_id bos_token_id eos_token_id decoder_start_token_id use_cache
+    cache_implementation cache_config return_dict_in_generate output_scores output_logits output_attentions
+    output_hidden_states temperature top_k top_p min_p typical_p epsilon_cutoff eta_cutoff top_h low_memory
+    disable_compile compile_config is_assistant num_assistant_tokens num_assistant_tokens_schedule
+    assistant_confidence_threshold assistant_early_exit assistant_lookbehind target_lookbehind max_matching_ngram_size
+    prefill_chunk_size use_mtp continuous_batching_config""".split()
+)
+
+
+def special_tokens(checkpoint: Checkpoint) -> SpecialTokens:
+    """Raises ExportError if decoding could not start."""
+    start = _first(checkpoint, "decoder_start_token_id", "bos_token_id")
+    if not isinstance(start, int):
+        raise ExportError(f"{checkpoint.folder}: no decoder_start_token_id in generation_config.json or config.json")
+    eos = _first(checkpoint, "eos_token_id")
+    endings = tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,)
+    pad = _first(checkpoint, "pad_token_id")
+    return SpecialTokens(pad if isinstance(pad, int) else endings[0] if endings else 0, endings, start)
+
+
+def generation_defaults(checkpoint: Checkpoint, positions: int, ignored: Collection[str]) -> dict[str, Any]:
+    """The checkpoint's options that `GenerationOptions` has, as JSON-like values.
+
+    Options of `generation_config.json` win over those that older versions left in `config.json`. Raises ExportError for
+    one that would change the result and is not supported, or is unknown.
+    """
+    found = {key: value for key, value in checkpoint.config.items() if key in OPTIONS | _NEUTRAL.keys()}
+    found |= checkpoint.generation
+    found = {key: value for key, value in found.items() if value is not None and key not in ignored}
+    unsupported = [f"{key} = {found[key]!r}" for key, neutral in _NEUTRAL.items() if found.get(key) not in (None, *neutral)]
+    unknown = sorted(found.keys() - OPTIONS - _NEUTRAL.keys() - _INERT)
+    if unsupported or unknown:
+        names = [text.split(" = ")[0] for text in unsupported] + unknown
+        raise ExportError(
+            f"{checkpoint.folder}: generation options that are not supported: {', '.join(unsupported + unknown)}. "
+            f"To decode without them, pass --ignore-config-key {' --ignore-config-key '.join(names)}"
+        )
+    options = {key: value for key, value in found.items() if key in OPTIONS}
+    if "max_length" in options and isinstance(options["max_length"], int):
+        options["max_length"] = min(options["max_length"], positions)
+    try:
+        GenerationOptions.from_mapping(options)
+    except OptionError as error:
+        raise ExportError(f"{checkpoint.folder}: generation_config.json: {error}") from error
+    return options
+
+
+def _first(checkpoint: Checkpoint, *keys: str) -> Any:
+    for key in keys:
+        for values in (checkpoint.generation, checkpoint.config):
+            if values.get(key) is not None:
+                return values[key]
+    return None

@@ -1,0 +1,35 @@
+"""The PyTorch network behind the ports of its graph: the other side of every parity check."""
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from diptych.export.graphs import GraphSpec
+from diptych.runtime.graph import Array, Arrays, Shape
+
+
+class TorchGraph:
+    """Runs a `GraphSpec` in PyTorch, in the dtype of its weights; arrays in and out by port name."""
+
+    def __init__(self, spec: GraphSpec) -> None:
+        self.module = spec.module
+        flat, self._structure = pytree.tree_flatten(spec.arguments)
+        self.inputs = {
+            port.name: _shape(port.axes, example.shape) for port, example in zip(spec.inputs, flat, strict=True)
+        }
+        with torch.inference_mode():
+            outputs = pytree.tree_leaves(spec.module(*spec.arguments))
+        self.outputs = {
+            port.name: _shape(port.axes, example.shape) for port, example in zip(spec.outputs, outputs, strict=True)
+        }
+
+    def run(self, feeds: Arrays) -> dict[str, Array]:
+        tensors = [torch.from_numpy(np.ascontiguousarray(feeds[name])) for name in self.inputs]
+        arguments = pytree.tree_unflatten(tensors, self._structure)
+        with torch.inference_mode():
+            outputs = pytree.tree_leaves(self.module(*arguments))
+        return {name: tensor.numpy() for name, tensor in zip(self.outputs, outputs, strict=True)}
+
+
+def _shape(axes: tuple[str | None, ...], example: torch.Size) -> Shape:
+    return tuple(size if axis is None else axis for axis, size in zip(axes, example, strict=True))

@@ -1,0 +1,108 @@
+"""From a module to an ONNX model: trace with symbolic axes, convert, tidy, and check that every axis is what it says."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+
+import onnx_ir as ir
+import torch
+from onnxscript import optimizer
+from torch.export import Dim
+from torch.utils import _pytree as pytree
+
+from diptych.export.errors import ExportError
+from diptych.export.graphs import GraphSpec
+from diptych.runtime import ports
+
+OPSET = 20
+SCOPES = "pkg.torch.onnx.name_scopes"
+# The optimizer may compute shapes beforehand; weights stay what they are called.
+_FOLDED_ELEMENTS = 16
+
+
+def trace(spec: GraphSpec) -> ir.Model:
+    """Export one graph. Raises ExportError if an axis that should vary was fixed, or the other way round."""
+    with _quietly():
+        program = torch.export.export(spec.module, spec.arguments, dynamic_shapes=_dynamic(spec, _dim), strict=False)
+        exported = torch.onnx.export(
+            program,
+            dynamic_shapes=_dynamic(spec, str),
+            input_names=[port.name for port in spec.inputs],
+            output_names=[port.name for port in spec.outputs],
+            opset_version=OPSET,
+            optimize=False,
+            verbose=False,
+        )
+        assert exported is not None
+        model = exported.model
+        optimizer.optimize_ir(model, input_size_limit=_FOLDED_ELEMENTS, output_size_limit=_FOLDED_ELEMENTS)
+    _tidy(model, spec.file)
+    _check_axes(model.graph.inputs, spec.inputs, spec.file)
+    _check_axes(model.graph.outputs, spec.outputs, spec.file)
+    return model
+
+
+def _dim(axis: str) -> object:
+    """A sum of two axes is left for torch to derive."""
+    return Dim.DYNAMIC if axis == ports.TOTAL_LENGTH else Dim(axis)
+
+
+def _dynamic(spec: GraphSpec, name: object) -> object:
+    """The axes of the ports, in the structure of the arguments."""
+    assert callable(name)
+    axes = [
+        {place: name(axis) for place, axis in enumerate(port.axes) if axis is not None} for port in spec.inputs
+    ]
+    _, structure = pytree.tree_flatten(spec.arguments)
+    return pytree.tree_unflatten(axes, structure)
+
+
+def _tidy(model: ir.Model, file: str) -> None:
+    """Keep what a user or bisection needs; drop stack traces and whatever else depends on where this ran."""
+    model.producer_name, model.producer_version = "diptych", metadata.version("diptych")
+    model.doc_string = None
+    model.metadata_props.clear()
+    graph = model.graph
+    graph.name, graph.doc_string = file.removesuffix(".onnx"), None
+    graph.metadata_props.clear()
+    for node in graph.all_nodes():
+        scopes = node.metadata_props.get(SCOPES)
+        node.metadata_props.clear()
+        node.doc_string = None
+        if scopes is not None:
+            node.metadata_props[SCOPES] = scopes
+    for value in [*graph.inputs, *graph.outputs, *graph.initializers.values()]:
+        value.metadata_props.clear()
+        value.doc_string = None
+    for node in graph.all_nodes():
+        for value in node.outputs:
+            value.metadata_props.clear()
+
+
+def _check_axes(values: Sequence[ir.Value], expected: Sequence[ports.Port], file: str) -> None:
+    if [value.name for value in values] != [port.name for port in expected]:
+        raise ExportError(f"{file}: ports {[value.name for value in values]}, expected {[p.name for p in expected]}")
+    for value, port in zip(values, expected, strict=True):
+        shape = list(value.shape or ())
+        axes = [dim.value if isinstance(dim, ir.SymbolicDim) else None for dim in shape]
+        if tuple(axes) != port.axes:
+            raise ExportError(
+                f"{file}: {port.name} has the shape {shape}, expected the axes {list(port.axes)} (None = fixed); "
+                "the network computes with a size instead of an axis"
+            )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """The exporter warns of optional packages it does not need here."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

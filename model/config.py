@@ -1,0 +1,94 @@
+"""Read a `config.json` without trusting it: every key is used, known to be inert, or named in an error."""
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, overload
+
+from diptych.model.errors import CheckpointError
+
+T = TypeVar("T")
+_MISSING: Any = object()
+
+# Of training, of bookkeeping, of other libraries, or said again in generation_config.json.
+_INERT = frozenset(
+    """_name_or_path _num_labels architectures attention_dropout activation_dropout add_cross_attention author auto_map
+    batch_first chunk_size_feed_forward classif_dropout classifier_dropout cross_attention_hidden_size
+    decoder_layerdrop dropout dtype encoder_layerdrop finetuning_task gradient_checkpointing id2label init_std
+    initializer_range is_decoder is_encoder_decoder label2id layerdrop license num_hidden_layers output_attentions
+    output_hidden_states output_past prefix problem_type pruned_heads return_dict sep_token_id
+    static_position_embeddings task_specific_params tf_legacy_loss tie_encoder_decoder tokenizer_class torch_dtype
+    torchscript transformers_version use_bfloat16 use_cache
+    pad_token_id bos_token_id eos_token_id decoder_start_token_id forced_bos_token_id forced_eos_token_id
+    suppress_tokens begin_suppress_tokens bad_words_ids max_length min_length max_new_tokens min_new_tokens num_beams
+    num_beam_groups num_return_sequences length_penalty early_stopping no_repeat_ngram_size
+    encoder_no_repeat_ngram_size repetition_penalty do_sample temperature top_k top_p typical_p diversity_penalty
+    exponential_decay_length_penalty remove_invalid_values output_scores return_dict_in_generate""".split()
+)
+
+
+class Config:
+    """The keys of one `config.json`; those that were asked for are remembered.
+
+    Raises CheckpointError, naming the file and the key, for whatever is missing or of another type.
+    """
+
+    def __init__(self, values: Mapping[str, Any], path: Path) -> None:
+        self.values = dict(values)
+        self.path = path
+        self._used = {"model_type"}
+
+    @overload
+    def get(self, key: str, kind: type[T]) -> T: ...
+    @overload
+    def get(self, key: str, kind: type[T], default: T) -> T: ...
+    def get(self, key: str, kind: type[T], default: T = _MISSING) -> T:
+        """The value of `key`, which must be a `kind`; a missing key or a null gives `default`, if there is one."""
+        self._used.add(key)
+        value = self.values.get(key)
+        if value is None:
+            if default is not _MISSING:
+                return default
+            self.fail(f"the key {key!r} is missing; expected a value of type {kind.__name__}")
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            self.fail(f"{key!r} is {value!r}; expected a value of type {kind.__name__}")
+        return value  # type: ignore[no-any-return]
+
+    def choose(self, key: str, choices: Mapping[str, T], default: str = _MISSING) -> T:
+        """The choice that the value of `key` names."""
+        name = self.get(key, str, default)
+        if name not in choices:
+            self.fail(f"{key!r} is {name!r}; supported are {', '.join(sorted(choices))}")
+        return choices[name]
+
+    def refuse(self, key: str, supported: object, because: str) -> None:
+        """Stop if `key` is there with anything but the one supported value."""
+        self._used.add(key)
+        value = self.values.get(key, supported)
+        if value is not None and value != supported:
+            self.fail(f"{key!r} is {value!r}, {because}; supported is {supported!r}")
+
+    def finish(self, ignored: Collection[str] = ()) -> None:
+        """Stop if any key is neither used nor inert: what it asks for would be silently left out."""
+        unknown = sorted(self.values.keys() - self._used - _INERT - set(ignored))
+        if unknown:
+            self.fail(
+                f"unknown keys: {', '.join(unknown)}. If they do not change what the network computes, "
+                f"pass --ignore-config-key {' --ignore-config-key '.join(unknown)}"
+            )
+
+    def fail(self, problem: str) -> NoReturn:
+        raise CheckpointError(f"{self.path}: {problem}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of the checkpoint."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error}); the file may be truncated") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, found {type(value).__name__}")
+    return value

@@ -1,0 +1,44 @@
+"""The encoder stack: every token sees every other token of its text."""
+
+import torch
+from torch import Tensor, nn
+
+from diptych.model import architecture as arch
+from diptych.model.attention import Attention
+from diptych.model.embedding import Embedding
+from diptych.model.feed_forward import FeedForward
+from diptych.model.masks import padding_bias
+from diptych.model.norms import make_norm, make_slots
+
+
+class EncoderLayer(nn.Module):
+    def __init__(self, width: int, spec: arch.Layer) -> None:
+        super().__init__()
+        self.self_attention_input_norm, self.self_attention_output_norm = make_slots(width, spec)
+        self.self_attention = Attention(width, spec.attention)
+        self.feed_forward_input_norm, self.feed_forward_output_norm = make_slots(width, spec)
+        self.feed_forward = FeedForward(width, spec.feed_forward)
+
+    def forward(self, hidden: Tensor, bias: Tensor) -> Tensor:
+        normed = self.self_attention_input_norm(hidden)
+        attended = self.self_attention(normed, *self.self_attention.project(normed), bias)
+        hidden = self.self_attention_output_norm(hidden + attended)
+        fed = self.feed_forward(self.feed_forward_input_norm(hidden))
+        return self.feed_forward_output_norm(hidden + fed)
+
+
+class Encoder(nn.Module):
+    def __init__(self, spec: arch.Stack) -> None:
+        super().__init__()
+        self.embedding = Embedding(spec.width, spec.embedding)
+        self.layers = nn.ModuleList(EncoderLayer(spec.width, spec.layer) for _ in range(spec.depth))
+        self.norm = make_norm(spec.width, spec.final_norm)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """ids and mask [B, S], int64 -> last hidden state [B, S, width]."""
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+        hidden = self.embedding(input_ids, positions)
+        bias = padding_bias(attention_mask, hidden.dtype)
+        for layer in self.layers:
+            hidden = layer(hidden, bias)
+        return self.norm(hidden)

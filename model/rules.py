@@ -1,0 +1,90 @@
+"""Renames as data: ordered rules that turn a checkpoint's tensors into ours."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Rename:
+    """`re.sub(pattern, replacement)` on every name."""
+
+    pattern: str
+    replacement: str
+
+    def __call__(self, name: str, tensor: Tensor) -> Tensors:
+        return {re.sub(self.pattern, self.replacement, name): tensor}
+
+
+@dataclass(frozen=True)
+class Split:
+    """A fused tensor becomes equal parts along its first axis, one for each replacement."""
+
+    pattern: str
+    replacements: tuple[str, ...]
+
+    def __call__(self, name: str, tensor: Tensor) -> Tensors:
+        if not re.search(self.pattern, name) or tensor.shape[0] % len(self.replacements):
+            return {name: tensor}
+        parts = tensor.chunk(len(self.replacements))
+        return {re.sub(self.pattern, new, name): part for new, part in zip(self.replacements, parts, strict=True)}
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """[out, in], as `torch.nn.Linear` stores it, becomes our [in, out]."""
+
+    pattern: str
+
+    def __call__(self, name: str, tensor: Tensor) -> Tensors:
+        return {name: tensor.T if re.search(self.pattern, name) and tensor.ndim == 2 else tensor}
+
+
+@dataclass(frozen=True)
+class Squeeze:
+    """A stored row vector [1, n] becomes [n]."""
+
+    pattern: str
+
+    def __call__(self, name: str, tensor: Tensor) -> Tensors:
+        return {name: tensor[0] if re.search(self.pattern, name) and tensor.ndim == 2 else tensor}
+
+
+@dataclass(frozen=True)
+class Ignore:
+    """Tensors that are computed here, not loaded."""
+
+    pattern: str
+
+    def __call__(self, name: str, tensor: Tensor) -> Tensors:
+        return {} if re.search(self.pattern, name) else {name: tensor}
+
+
+Rule = Rename | Split | Transpose | Squeeze | Ignore
+
+TRANSPOSE_LINEARS = Transpose(r"\.(query|key|value|output|up|down)\.weight$")
+
+
+def apply_rules(rules: Sequence[Rule], tensors: Tensors) -> tuple[Tensors, list[str]]:
+    """Apply each rule, in order, to every tensor; also the problems: two different tensors that claim one name."""
+    result: Tensors = {}
+    origin: dict[str, str] = {}
+    clashes = []
+    for original, tensor in tensors.items():
+        renamed = {original: tensor}
+        for rule in rules:
+            renamed = {new: part for name, value in renamed.items() for new, part in rule(name, value).items()}
+        for name, part in renamed.items():
+            if name in result and not _same(result[name], part):
+                clashes.append(f"{origin[name]} and {original} are both {name}, and differ")
+            result[name], origin[name] = part, original
+    return result, clashes
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one, other)

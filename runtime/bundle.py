@@ -1,0 +1,55 @@
+"""A bundle on disk: its manifest, checked files, and the decoder that its graphs make."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from diptych.runtime import ports
+from diptych.runtime.decoder import CachedDecoder
+from diptych.runtime.errors import BundleError
+from diptych.runtime.graph import OrtGraph
+from diptych.runtime.manifest import Manifest
+from diptych.runtime.providers import SessionSettings
+
+
+@dataclass(frozen=True)
+class Bundle:
+    folder: Path
+    manifest: Manifest
+
+    @staticmethod
+    def open(folder: Path | str) -> "Bundle":
+        """Read the manifest and check every file's digest, of the weights only the size.
+
+        Raises BundleNotFoundError (a FileNotFoundError) or BundleError (a ValueError), naming the file.
+        """
+        folder = Path(folder)
+        manifest = Manifest.read(folder)
+        problems = [problem for name, digest in manifest.files.items() if (problem := _check(folder / name, digest))]
+        weights = folder / ports.WEIGHTS_FILE
+        size = weights.stat().st_size if weights.is_file() else None
+        if size is None:
+            problems.append(f"{weights}: missing")
+        elif size != manifest.weights_size:
+            problems.append(f"{weights}: {size} bytes, expected {manifest.weights_size}; truncated or altered")
+        if problems:
+            raise BundleError("\n".join([*problems, "copy the bundle again, or export it anew"]))
+        return Bundle(folder, manifest)
+
+    def decoder(self, settings: SessionSettings) -> CachedDecoder:
+        """Sessions over both graphs, ready to decode."""
+        return CachedDecoder(
+            OrtGraph(self.folder / ports.ENCODER_FILE, settings), OrtGraph(self.folder / ports.DECODER_FILE, settings)
+        )
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check(path: Path, digest: str) -> str | None:
+    if not path.is_file():
+        return f"{path}: missing"
+    return None if file_digest(path) == digest else f"{path}: its SHA-256 is not the manifest's; damaged or altered"

@@ -1,0 +1,55 @@
+"""A graph as the decoder sees it: named arrays in, named arrays out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from diptych.runtime.engine import onnxruntime as ort
+from diptych.runtime.errors import BundleError
+from diptych.runtime.providers import SessionSettings, check_provider, provider_name
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Arrays = Mapping[str, Array]
+Shape = tuple[str | int, ...]
+
+
+class Graph(Protocol):
+    """What can be run: an ONNX Runtime session, or whatever else computes the same ports."""
+
+    @property
+    def inputs(self) -> Mapping[str, Shape]:
+        """Name -> shape, in the graph's order; an axis that may vary is its name."""
+        ...
+
+    @property
+    def outputs(self) -> Mapping[str, Shape]: ...
+
+    def run(self, feeds: Arrays) -> dict[str, Array]:
+        """Feed every input; get every output."""
+        ...
+
+
+class OrtGraph:
+    """An ONNX file in an ONNX Runtime session."""
+
+    def __init__(self, path: Path, settings: SessionSettings) -> None:
+        """Raises ProviderError if the provider is unknown or does not start, BundleError if the file cannot be run."""
+        provider = provider_name(settings.provider)
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = settings.threads
+        if settings.strict:
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        try:
+            self.session = ort.InferenceSession(path, options, providers=[provider])
+        except Exception as error:  # ONNX Runtime's own exceptions share no base but this.
+            raise BundleError(f"{path}: ONNX Runtime cannot run this graph with {provider}: {error}") from error
+        check_provider(provider, self.session.get_providers())
+        self.inputs: dict[str, Shape] = {port.name: tuple(port.shape) for port in self.session.get_inputs()}
+        self.outputs: dict[str, Shape] = {port.name: tuple(port.shape) for port in self.session.get_outputs()}
+
+    def run(self, feeds: Arrays) -> dict[str, Array]:
+        values = self.session.run(None, dict(feeds))
+        return dict(zip(self.outputs, values, strict=True))

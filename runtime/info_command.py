@@ -1,0 +1,102 @@
+"""`diptych info`: what is in a bundle."""
+
+import json
+from dataclasses import asdict
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from diptych.runtime import ports
+from diptych.runtime.bundle import Bundle
+from diptych.runtime.console import debug_option
+from diptych.runtime.graph import OrtGraph
+from diptych.runtime.providers import SessionSettings
+
+
+@click.command("info")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--json", "json_path", type=click.Path(allow_dash=True, path_type=Path), help="Write JSON to a file or -.")
+@debug_option
+def command(bundle: Path, json_path: Path | None) -> None:
+    """Show what is in BUNDLE: task, special tokens, defaults, graphs, files, and whether it was verified.
+
+    \b
+    Examples:
+      diptych info my-bundle
+      diptych info my-bundle --json -
+    """
+    facts = describe(Bundle.open(bundle))
+    if json_path is None:
+        _show(facts)
+        return
+    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    if str(json_path) == "-":
+        click.echo(text, nl=False)
+    else:
+        json_path.write_text(text, encoding="utf-8")
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """The facts that `info` shows, as JSON-like values."""
+    manifest = bundle.manifest
+    graphs = {name: OrtGraph(bundle.folder / name, SessionSettings()) for name in (ports.ENCODER_FILE, ports.DECODER_FILE)}
+    verification = bundle.folder / ports.VERIFICATION_FILE
+    return {
+        "folder": str(bundle.folder),
+        "task": manifest.task,
+        "family": manifest.family,
+        "parameters": sum(prod(entry.shape) for entry in manifest.tensors.values()),
+        "tokens": asdict(manifest.tokens),
+        "source_positions": manifest.source_positions,
+        "target_positions": manifest.target_positions,
+        "generation": manifest.generation,
+        "graphs": {
+            name: {"inputs": dict(graph.inputs), "outputs": dict(graph.outputs)} for name, graph in graphs.items()
+        },
+        "files": {path.name: path.stat().st_size for path in sorted(bundle.folder.iterdir())},
+        "tools": manifest.tools,
+        "verification": json.loads(verification.read_text(encoding="utf-8")) if verification.is_file() else None,
+    }
+
+
+def _show(facts: dict[str, Any]) -> None:
+    table = Table(title=facts["folder"], show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for key in ("task", "family", "tokens", "source_positions", "target_positions", "generation", "tools"):
+        table.add_row(key.replace("_", " "), _inline(facts[key]))
+    table.add_row("parameters", f"{facts['parameters']:,} in {ports.WEIGHTS_FILE}")
+    for name, graph in facts["graphs"].items():
+        table.add_row(name, "\n".join(["in", *_ports(graph["inputs"]), "out", *_ports(graph["outputs"])]))
+    table.add_row("files", "\n".join(f"{size:>12,}  {name}" for name, size in facts["files"].items()))
+    table.add_row("verified", _verdict(facts["verification"]))
+    Console(highlight=False).print(table)
+
+
+def _verdict(verification: dict[str, Any] | None) -> str:
+    if verification is None:
+        return "no: exported without comparing it with PyTorch"
+    worst = max(error for error, _ in verification["errors"].values())
+    return f"yes: worst relative error {worst:.1e}, at most {verification['tolerance']:.0e}"
+
+
+def _ports(shapes: dict[str, Any]) -> list[str]:
+    """A line for each port; those of all layers but the first are left out."""
+    lines = [f"  {name} [{', '.join(map(str, shape))}]" for name, shape in shapes.items() if not _of_later_layer(name)]
+    return lines if len(lines) == len(shapes) else [*lines, f"  and so on: {len(shapes)} in all"]
+
+
+def _of_later_layer(name: str) -> bool:
+    parts = name.split(".")
+    return len(parts) > 1 and parts[1] != "0"
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_inline(item)}" for key, item in value.items())
+    return json.dumps(value, ensure_ascii=False) if not isinstance(value, str | int) else str(value)
+
