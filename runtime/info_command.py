@@ -74,7 +74,7 @@ def _show(facts: dict[str, Any]) -> None:
         table.add_row(name, "\n".join(["in", *_ports(graph["inputs"]), "out", *_ports(graph["outputs"])]))
     table.add_row("files", "\n".join(f"{size:>12,}  {name}" for name, size in facts["files"].items()))
     table.add_row("verified", _verdict(facts["verification"]))
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)
 
 
 def _verdict(verification: dict[str, Any] | None) -> str:

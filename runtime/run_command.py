@@ -86,7 +86,6 @@ def command(
     if texts and input_path:
         raise click.UsageError("give TEXT arguments or --input, not both")
     options = {name: value for name, value in generation.items() if value is not None}
-    GenerationOptions().updated({"num_beams": options.get("num_return_sequences", 1)} | options)
     translator = load(bundle, provider=provider, threads=threads, strict_provider=strict_provider)
     translator.generator.defaults.updated(options)
     if not (bundle / ports.VERIFICATION_FILE).is_file():

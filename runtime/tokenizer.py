@@ -31,9 +31,9 @@ class Tokenizer:
         encoding = self._tokenizer.encode(text)
         content = [i for i, special in zip(encoding.ids, encoding.special_tokens_mask, strict=True) if not special]
         if not content:
-            raise InputError("the text is empty")
+            raise InputError("the text is empty; there is nothing to translate")
         if self._unknown is not None and all(token == self._unknown for token in content):
-            raise InputError("no part of the text is in the model's vocabulary")
+            raise InputError("no part of the text is in the model's vocabulary; is it in the language the model reads?")
         return list(encoding.ids)
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -1,0 +1,1 @@
+"""Fixtures that many tests share: tiny checkpoints, and the bundles they become."""
