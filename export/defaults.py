@@ -66,7 +66,9 @@ def generation_defaults(checkpoint: Checkpoint, positions: int, ignored: Collect
     found = {key: value for key, value in checkpoint.config.items() if key in OPTIONS | _NEUTRAL.keys()}
     found |= checkpoint.generation
     found = {key: value for key, value in found.items() if value is not None and key not in ignored}
-    unsupported = [f"{key} = {found[key]!r}" for key, neutral in _NEUTRAL.items() if found.get(key) not in (None, *neutral)]
+    unsupported = [
+        f"{key} = {found[key]!r}" for key, neutral in _NEUTRAL.items() if found.get(key) not in (None, *neutral)
+    ]
     unknown = sorted(found.keys() - OPTIONS - _NEUTRAL.keys() - _INERT)
     if unsupported or unknown:
         names = [text.split(" = ")[0] for text in unsupported] + unknown

@@ -112,7 +112,11 @@ def relative_error(ours: Array, reference: Array) -> float:
 
 
 def _compare_tensors(
-    report: ParityReport, case: Case, torch_decoder: CachedDecoder, onnx_decoder: CachedDecoder, random: np.random.Generator
+    report: ParityReport,
+    case: Case,
+    torch_decoder: CachedDecoder,
+    onnx_decoder: CachedDecoder,
+    random: np.random.Generator,
 ) -> None:
     vocab_size = int(torch_decoder.decoder.outputs[ports.LOGITS][-1])
     sources = _random_sources(case, vocab_size, random)

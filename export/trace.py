@@ -1,10 +1,11 @@
-"""From a module to an ONNX model: trace with symbolic axes, convert, tidy, and check that every axis is what it says."""
+"""From a module to an ONNX model: trace with symbolic axes, convert, tidy, and check every axis."""
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
+from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -44,17 +45,14 @@ def trace(spec: GraphSpec) -> ir.Model:
     return model
 
 
-def _dim(axis: str) -> object:
+def _dim(axis: str) -> Any:
     """A sum of two axes is left for torch to derive."""
     return Dim.DYNAMIC if axis == ports.TOTAL_LENGTH else Dim(axis)
 
 
-def _dynamic(spec: GraphSpec, name: object) -> object:
+def _dynamic(spec: GraphSpec, name: Callable[[str], Any]) -> Any:
     """The axes of the ports, in the structure of the arguments."""
-    assert callable(name)
-    axes = [
-        {place: name(axis) for place, axis in enumerate(port.axes) if axis is not None} for port in spec.inputs
-    ]
+    axes = [{place: name(axis) for place, axis in enumerate(port.axes) if axis is not None} for port in spec.inputs]
     _, structure = pytree.tree_flatten(spec.arguments)
     return pytree.tree_unflatten(axes, structure)
 

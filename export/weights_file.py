@@ -29,7 +29,7 @@ def write_models(models: Sequence[tuple[str, ir.Model]], folder: Path) -> dict[s
                 if tensor is None or tensor.nbytes < SMALLEST:
                     continue
                 data = np.ascontiguousarray(tensor.numpy()).tobytes()
-                shape = tuple(int(size) for size in tensor.shape)
+                shape = tuple(tensor.shape.numpy())
                 key = (hashlib.sha256(data).hexdigest(), tensor.dtype.name, shape)
                 if key not in stored:
                     file.write(bytes(-file.tell() % ALIGNMENT))

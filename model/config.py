@@ -54,7 +54,7 @@ class Config:
             value = float(value)
         if type(value) is not kind:
             self.fail(f"{key!r} is {value!r}; expected a value of type {kind.__name__}")
-        return value  # type: ignore[no-any-return]
+        return value
 
     def choose(self, key: str, choices: Mapping[str, T], default: str = _MISSING) -> T:
         """The choice that the value of `key` names."""

@@ -45,7 +45,7 @@ class Head(nn.Module):
 
     def __init__(self, width: int, vocab_size: int, spec: arch.Head) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(vocab_size, width))
+        self.weight: Tensor = nn.Parameter(torch.empty(vocab_size, width))
         self.bias = nn.Parameter(torch.empty(vocab_size)) if spec.bias else None
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -66,7 +66,11 @@ class Decoder(nn.Module):
 
     def project_cross(self, memory: Tensor) -> list[KeyValue]:
         """memory [B, S, width] -> each layer's cross-attention keys and values [B, H, S, D]: once per source."""
-        return [layer.cross_attention.project(memory) for layer in self.layers]
+        entries = []
+        for layer in self.layers:
+            assert isinstance(layer, DecoderLayer)
+            entries.append(layer.cross_attention.project(memory))
+        return entries
 
     def forward(
         self,

@@ -27,7 +27,9 @@ def load_tensors(network: nn.Module, tensors: Tensors, problems: list[str], sour
         if problem:
             problems.append(problem)
             continue
-        problems += [f"{name} differs from {first}, which it should share" for name, t in others if not _equal(t, value)]
+        problems += [
+            f"{name} differs from {first}, which it should share" for name, t in others if not _equal(t, value)
+        ]
         with torch.no_grad():
             parameter.copy_(value)
     problems += [f"not used: {name} {list(value.shape)}" for name, value in unused.items()]

@@ -1,4 +1,7 @@
-"""The command line `diptych`. Commands that need more than the runtime come from the entry points `diptych.commands`."""
+"""The command line `diptych`.
+
+Commands that need more than the runtime come from the entry points `diptych.commands`.
+"""
 
 import os
 import sys

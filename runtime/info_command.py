@@ -19,7 +19,9 @@ from diptych.runtime.providers import SessionSettings
 
 @click.command("info")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--json", "json_path", type=click.Path(allow_dash=True, path_type=Path), help="Write JSON to a file or -.")
+@click.option(
+    "--json", "json_path", type=click.Path(allow_dash=True, path_type=Path), help="Write JSON to a file or -."
+)
 @debug_option
 def command(bundle: Path, json_path: Path | None) -> None:
     """Show what is in BUNDLE: task, special tokens, defaults, graphs, files, and whether it was verified.
@@ -43,7 +45,9 @@ def command(bundle: Path, json_path: Path | None) -> None:
 def describe(bundle: Bundle) -> dict[str, Any]:
     """The facts that `info` shows, as JSON-like values."""
     manifest = bundle.manifest
-    graphs = {name: OrtGraph(bundle.folder / name, SessionSettings()) for name in (ports.ENCODER_FILE, ports.DECODER_FILE)}
+    graphs = {
+        name: OrtGraph(bundle.folder / name, SessionSettings()) for name in (ports.ENCODER_FILE, ports.DECODER_FILE)
+    }
     verification = bundle.folder / ports.VERIFICATION_FILE
     return {
         "folder": str(bundle.folder),
@@ -99,4 +103,3 @@ def _inline(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_inline(item)}" for key, item in value.items())
     return json.dumps(value, ensure_ascii=False) if not isinstance(value, str | int) else str(value)
-

@@ -1,5 +1,6 @@
 """Generation options: transformers' names and meanings, checked on construction."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -18,7 +19,7 @@ def _option(default: Any, meaning: str) -> Any:
 class GenerationOptions:
     """How to decode. The semantics are those of `transformers` 5 `generate`.
 
-    `max_length` and `min_length` count the decoder's start token; `max_new_tokens` and `min_new_tokens` do not, and win.
+    `max_length` and `min_length` count the decoder's start token; `max_new_tokens` and `min_new_tokens` win, and don't.
     A finished beam's score is its log-probability divided by its generated length to the power of `length_penalty`.
     `early_stopping`: True stops at `num_beams` finished hypotheses, False when no running beam is likely to do better,
     "never" when none can. Raises OptionError for a value that cannot be.
@@ -47,7 +48,7 @@ class GenerationOptions:
                 raise OptionError(f"{name} is {value!r}; expected a whole number of at least {least}")
         for name in ("length_penalty", "repetition_penalty"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+            if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
                 raise OptionError(f"{name} is {value!r}; expected a number")
         if self.repetition_penalty <= 0:
             raise OptionError(f"repetition_penalty is {self.repetition_penalty!r}; expected a number above 0")

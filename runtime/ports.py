@@ -1,4 +1,4 @@
-"""The vocabulary of a bundle: its files, its graphs' inputs and outputs, their axes, and which present feeds which past.
+"""The vocabulary of a bundle: files, inputs, outputs, axes, and which present feeds which past.
 
 Names and axes are the ecosystem's, letter by letter: other runtimes look inputs up by them and compute with the axes.
 """

@@ -25,7 +25,7 @@ _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 Line = str | InputError
 
 
-class _JsonValue(click.ParamType):
+class _JsonValue(click.ParamType[Any]):
     """A JSON value; what is no JSON is a string. `GenerationOptions` checks what it may be."""
 
     name = "value"
@@ -58,9 +58,7 @@ def generation_options(command: Any) -> Any:
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Texts decoded together.")
 @generation_options
 @debug_option
-@click.pass_context
 def command(
-    context: click.Context,
     bundle: Path,
     texts: tuple[str, ...],
     input_path: Path | None,
@@ -91,10 +89,10 @@ def command(
     if not (bundle / ports.VERIFICATION_FILE).is_file():
         note(f"{bundle} was exported without comparing it with PyTorch.")
     with ExitStack() as stack:
-        source = texts or stack.enter_context(input_path.open("rb")) if input_path else texts or sys.stdin.buffer
+        file = stack.enter_context(input_path.open("rb")) if input_path else sys.stdin.buffer
         output = stack.enter_context(output_path.open("wb")) if output_path else sys.stdout.buffer
         total = len(texts) if texts else _count_lines(input_path) if input_path else None
-        return _run(translator, _lines(source), output, as_json, total, batch_size, options)
+        return _run(translator, iter(texts) if texts else _lines(file), output, as_json, total, batch_size, options)
 
 
 def _run(
@@ -136,11 +134,8 @@ def _format(result: list[Translation] | InputError, as_json: bool) -> str:
     return json.dumps(best, ensure_ascii=False)
 
 
-def _lines(source: tuple[str, ...] | BinaryIO) -> Iterator[Line]:
-    if isinstance(source, tuple):
-        yield from source
-        return
-    for line in source:
+def _lines(file: BinaryIO) -> Iterator[Line]:
+    for line in file:
         try:
             yield line.rstrip(b"\r\n").decode("utf-8")
         except UnicodeDecodeError as error:

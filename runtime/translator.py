@@ -94,9 +94,7 @@ class Translator:
         return Translation(self.tokenizer.decode(hypothesis.ids), hypothesis.ids, hypothesis.score)
 
 
-def load(
-    bundle: Path | str, *, provider: str = "cpu", threads: int = 0, strict_provider: bool = False
-) -> Translator:
+def load(bundle: Path | str, *, provider: str = "cpu", threads: int = 0, strict_provider: bool = False) -> Translator:
     """Open a bundle for what it is for: a callable from texts to texts.
 
     provider: an execution provider of the installed ONNX Runtime, by its short name or ONNX Runtime's own. threads: for

@@ -79,8 +79,8 @@ def main() -> None:
             if time.monotonic() - reported > REPORT_EVERY_SECONDS:
                 left = progress.seconds * (1 - done) / max(done, 1e-6)
                 print(
-                    f"epoch {progress.epoch + 1} batch {progress.batch}/{len(batches)} loss {loss_sum / loss_count:.3f} "
-                    f"{100 * done:.1f} % eta {left / 60:.0f} min",
+                    f"epoch {progress.epoch + 1} batch {progress.batch}/{len(batches)} "
+                    f"loss {loss_sum / loss_count:.3f} {100 * done:.1f} % eta {left / 60:.0f} min",
                     flush=True,
                 )
                 loss_sum, loss_count, reported = 0.0, 0, time.monotonic()
@@ -181,7 +181,9 @@ def update_average(average: TranslationNetwork, network: TranslationNetwork, ste
 
 @torch.no_grad()
 def validation_loss(network: TranslationNetwork, examples: list[Example]) -> float:
-    losses = [(cross_entropy(network, s, t, 0.0), (t[:, 1:] != PAD_ID).sum()) for s, t in make_batches(examples, 3000, 0)]
+    losses = [
+        (cross_entropy(network, s, t, 0.0), (t[:, 1:] != PAD_ID).sum()) for s, t in make_batches(examples, 3000, 0)
+    ]
     return float(sum(loss * count for loss, count in losses) / sum(count for _, count in losses))
 
 

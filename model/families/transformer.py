@@ -42,7 +42,7 @@ def architecture(config: Config) -> arch.EncoderDecoder:
         _norm_place(config),
     )
     count = config.get("max_position_embeddings", int)
-    positions = {"sinusoidal": arch.Sinusoidal(count), "learned": arch.Learned(count)}
+    positions: dict[str, arch.Positions] = {"sinusoidal": arch.Sinusoidal(count), "learned": arch.Learned(count)}
     position = config.choose("positions", positions, "sinusoidal")
     scale = sqrt(width) if config.get("scale_embedding", bool, True) else 1.0
     final_norm = norm if config.get("final_norm", bool, True) else None

@@ -1,0 +1,41 @@
+# Everything runs in .venv, which `make setup` creates. Another torch: make setup TORCH=torch==2.12.1
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := build/eng-fra
+
+.PHONY: setup demo test lint types check clean
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	sed 's/^torch==.*/$(TORCH)/' constraints.txt > $(VENV)/constraints.txt
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt --editable '.[export,cpu,test,dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/diptych export examples/eng-fra/checkpoint $(DEMO) --force
+	$(BIN)/python examples/eng-fra/demo.py $(DEMO)
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+# Type checkers do not follow setuptools' mapping of root folders to diptych.*: links show them the package.
+types: setup
+	mkdir -p build/types/diptych
+	ln -sfn ../../../model build/types/diptych/model
+	ln -sfn ../../../export build/types/diptych/export
+	ln -sfn ../../../runtime build/types/diptych/runtime
+	$(BIN)/mypy --package diptych
+
+check: lint types test
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
