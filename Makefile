@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := build/eng-fra
 
-.PHONY: setup demo test lint types check clean
+.PHONY: setup demo test lint types check wheel-test clean
 
 setup: $(VENV)/installed
 
@@ -36,6 +36,18 @@ types: setup
 	$(BIN)/mypy --package diptych
 
 check: lint types test
+
+# The wheel, built from the source distribution, with ONNX Runtime and no PyTorch: what a device gets.
+wheel-test: setup
+	rm -rf build/wheel
+	$(BIN)/python -m build --outdir build/wheel
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet --constraint $(VENV)/constraints.txt \
+	  "$$(echo build/wheel/*.whl)[cpu]"
+	du -sm build/wheel/venv/lib
+	build/wheel/venv/bin/python -m pip install --quiet pytest pytest-timeout
+	test -d $(DEMO) || $(BIN)/diptych export examples/eng-fra/checkpoint $(DEMO)
+	DIPTYCH_TEST_BUNDLE=$(abspath $(DEMO)) build/wheel/venv/bin/pytest tests/runtime
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
