@@ -46,15 +46,17 @@ _INERT = frozenset(
 )
 
 
-def special_tokens(checkpoint: Checkpoint) -> SpecialTokens:
-    """Raises ExportError if decoding could not start."""
+def special_tokens(checkpoint: Checkpoint, unknown: int | None) -> SpecialTokens:
+    """The ids that decoding needs; `unknown` is the tokenizer's. Raises ExportError if decoding could not start."""
     start = _first(checkpoint, "decoder_start_token_id", "bos_token_id")
     if not isinstance(start, int):
         raise ExportError(f"{checkpoint.folder}: no decoder_start_token_id in generation_config.json or config.json")
     eos = _first(checkpoint, "eos_token_id")
     endings = tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,)
+    if not all(type(ending) is int for ending in endings):
+        raise ExportError(f"{checkpoint.folder}: eos_token_id is {eos!r}; expected an id or a list of ids")
     pad = _first(checkpoint, "pad_token_id")
-    return SpecialTokens(pad if isinstance(pad, int) else endings[0] if endings else 0, endings, start)
+    return SpecialTokens(pad if isinstance(pad, int) else endings[0] if endings else 0, endings, start, unknown)
 
 
 def generation_defaults(checkpoint: Checkpoint, positions: int, ignored: Collection[str]) -> dict[str, Any]:
@@ -77,8 +79,9 @@ def generation_defaults(checkpoint: Checkpoint, positions: int, ignored: Collect
             f"To decode without them, pass --ignore-config-key {' --ignore-config-key '.join(names)}"
         )
     options = {key: value for key, value in found.items() if key in OPTIONS}
-    if "max_length" in options and isinstance(options["max_length"], int):
-        options["max_length"] = min(options["max_length"], positions)
+    for name, most in (("max_length", positions), ("max_new_tokens", positions - 1)):
+        if isinstance(options.get(name), int):
+            options[name] = min(options[name], most)
     try:
         GenerationOptions.from_mapping(options)
     except OptionError as error:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from diptych.export.defaults import generation_defaults, special_tokens
 from diptych.export.errors import ExportError, TargetExistsError
 from diptych.export.graphs import GraphSpec, decoder_graph, encoder_graph
 from diptych.export.parity import ParityReport, check_parity
+from diptych.export.tokenizer import read_tokenizer
 from diptych.export.torch_graph import TorchGraph
 from diptych.export.trace import trace
 from diptych.export.weights_file import write_models
@@ -20,7 +22,7 @@ from diptych.model.checkpoint import Checkpoint, load_checkpoint
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle, file_digest
 from diptych.runtime.decoder import CachedDecoder
-from diptych.runtime.manifest import Manifest, TensorEntry
+from diptych.runtime.manifest import Manifest
 from diptych.runtime.providers import SessionSettings
 
 TASKS = ("translate",)
@@ -46,11 +48,13 @@ def export_checkpoint(
     ParityError or ExportError (ValueErrors).
     """
     checkpoint, bundle = Path(checkpoint), Path(bundle)
+    bundle = bundle.resolve() if bundle.is_symlink() else bundle
     if task not in TASKS:
         raise ExportError(f"task {task!r} is not one of {', '.join(TASKS)}")
     _check_target(bundle, force)
     announce("reading the checkpoint")
     loaded = load_checkpoint(checkpoint, ignored_keys)
+    facts = _facts(loaded, task, read_tokenizer(checkpoint), ignored_keys)
     specs = [encoder_graph(loaded.network), decoder_graph(loaded.network)]
     with _staging(bundle) as staging:
         models = []
@@ -62,8 +66,8 @@ def export_checkpoint(
         for name in _COPIED:
             if (checkpoint / name).is_file():
                 shutil.copyfile(checkpoint / name, staging / name)
-        manifest = _manifest(loaded, task, staging, tensors, ignored_keys)
-        manifest.write(staging)
+        digests = {path.name: file_digest(path) for path in staging.iterdir() if path.name != ports.WEIGHTS_FILE}
+        replace(facts, files=digests, tensors=tensors).write(staging)
         report = None
         if verify:
             announce("comparing with PyTorch")
@@ -82,23 +86,20 @@ def _check_target(bundle: Path, force: bool) -> None:
         raise TargetExistsError(f"{bundle} is a bundle already; replace it with --force, or choose another name")
 
 
-def _manifest(
-    loaded: Checkpoint, task: str, staging: Path, tensors: dict[str, TensorEntry], ignored: Collection[str]
-) -> Manifest:
-    spec = loaded.network.spec
-    positions = spec.decoder.embedding.positions.count
-    others = sorted(path.name for path in staging.iterdir() if path.name != ports.WEIGHTS_FILE)
+def _facts(loaded: Checkpoint, task: str, unknown: int | None, ignored: Collection[str]) -> Manifest:
+    """The manifest before there are files. Raises ExportError where the checkpoint's options cannot be honoured."""
+    encoder, decoder = loaded.network.spec.encoder, loaded.network.spec.decoder
+    positions = decoder.embedding.positions.count
     return Manifest(
         task=task,
         family=loaded.family,
-        tokens=special_tokens(loaded),
-        source_positions=spec.encoder.embedding.positions.count,
+        tokens=special_tokens(loaded, unknown),
+        source_vocabulary=encoder.embedding.vocab_size,
+        source_positions=encoder.embedding.positions.count,
         target_positions=positions,
         generation=generation_defaults(loaded, positions, ignored),
         tools={name: metadata.version(name) for name in _TOOLS},
         source={path.name: file_digest(path) for path in loaded.files},
-        files={name: file_digest(staging / name) for name in others},
-        tensors=tensors,
     )
 
 
@@ -115,12 +116,16 @@ def _verify(staging: Path, specs: list[GraphSpec]) -> ParityReport:
 @contextmanager
 def _staging(bundle: Path) -> Iterator[Path]:
     """A folder beside the bundle, so that a rename can move it; gone afterwards, whatever happens."""
+    created = [parent for parent in bundle.parents if not parent.exists()]
     bundle.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{bundle.name}.", suffix=".partial", dir=bundle.parent))
     try:
         yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        for parent in created:
+            if not any(parent.iterdir()):
+                parent.rmdir()
 
 
 def _move_into_place(staging: Path, bundle: Path) -> None:

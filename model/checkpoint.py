@@ -64,6 +64,6 @@ def _read_config(folder: Path) -> Config:
         raise CheckpointError(f"{folder}: no config.json; expected it beside the weights")
     config = Config(read_json(path), path)
     model_type = config.values.get("model_type")
-    if model_type not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         config.fail(f"model_type is {model_type!r}; supported are {', '.join(sorted(FAMILIES))}")
     return config

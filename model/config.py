@@ -56,6 +56,13 @@ class Config:
             self.fail(f"{key!r} is {value!r}; expected a value of type {kind.__name__}")
         return value
 
+    def size(self, key: str) -> int:
+        """A required whole number of at least 1."""
+        value = self.get(key, int)
+        if value < 1:
+            self.fail(f"{key!r} is {value}; expected at least 1")
+        return value
+
     def choose(self, key: str, choices: Mapping[str, T], default: str = _MISSING) -> T:
         """The choice that the value of `key` names."""
         name = self.get(key, str, default)

@@ -29,7 +29,7 @@ class Split:
     replacements: tuple[str, ...]
 
     def __call__(self, name: str, tensor: Tensor) -> Tensors:
-        if not re.search(self.pattern, name) or tensor.shape[0] % len(self.replacements):
+        if not re.search(self.pattern, name) or tensor.ndim == 0 or tensor.shape[0] % len(self.replacements):
             return {name: tensor}
         parts = tensor.chunk(len(self.replacements))
         return {re.sub(self.pattern, new, name): part for new, part in zip(self.replacements, parts, strict=True)}
@@ -47,12 +47,12 @@ class Transpose:
 
 @dataclass(frozen=True)
 class Squeeze:
-    """A stored row vector [1, n] becomes [n]."""
+    """A leading axis of length 1 goes: a row vector [1, n] becomes [n]."""
 
     pattern: str
 
     def __call__(self, name: str, tensor: Tensor) -> Tensors:
-        return {name: tensor[0] if re.search(self.pattern, name) and tensor.ndim == 2 else tensor}
+        return {name: tensor.squeeze(0) if re.search(self.pattern, name) and tensor.ndim else tensor}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from importlib import import_module, metadata
 
 import click
 
-from diptych.runtime.console import debug_option
+from diptych.runtime.console import DEBUG, debug_option
 from diptych.runtime.errors import DiptychError, EngineError
 
 _OWN = {
@@ -69,11 +69,10 @@ def diptych() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line: 0 = done, 1 = the work failed, 2 = it was not asked for properly, 130 = interrupted."""
-    context: dict[str, object] = {"obj": None}
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    root = None
     try:
-        with diptych.make_context("diptych", list(arguments)) as root:
-            context["obj"] = root
+        root = diptych.make_context("diptych", list(sys.argv[1:] if arguments is None else arguments))
+        with root:
             status = diptych.invoke(root)
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Exit as exit_:
@@ -89,8 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("Interrupted.", err=True)
         sys.exit(130)
     except (DiptychError, OSError) as error:
-        root_context = context["obj"]
-        if isinstance(root_context, click.Context) and root_context.obj == "debug":
+        if root is not None and root.obj == DEBUG:
             raise
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_status if isinstance(error, DiptychError) else 1)

@@ -1,11 +1,12 @@
 """What commands share at the terminal: notes and progress on stderr, and only to a terminal."""
 
-import sys
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+DEBUG = "debug"
 
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -21,9 +22,8 @@ def warn(message: str) -> None:
     click.echo(message, err=True)
 
 
-def progress(**columns: Any) -> Progress:
-    """A progress bar with an estimate of the time left; silent where stderr is no terminal, or results share it."""
-    quiet = not stderr.is_terminal or bool(columns.pop("quiet", False))
+def progress(*, quiet: bool) -> Progress:
+    """A progress bar with an estimate of the time left; silent if asked to be, or where stderr is no terminal."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -31,7 +31,7 @@ def progress(**columns: Any) -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=stderr,
-        disable=quiet,
+        disable=quiet or not stderr.is_terminal,
         transient=True,
     )
 
@@ -41,7 +41,7 @@ def debug_option(command: Any) -> Any:
 
     def remember(context: click.Context, _: click.Parameter, value: bool) -> None:
         if value:
-            context.find_root().obj = "debug"
+            context.find_root().obj = DEBUG
 
     return click.option(
         "--debug", is_flag=True, expose_value=False, callback=remember, help="Show the traceback of a failure."
@@ -53,7 +53,3 @@ def write_line(file: Any, text: str) -> None:
     escaped = text.replace("\r", "\\r").replace("\n", "\\n")
     file.write(f"{escaped}\n".encode("utf-8", "replace"))
     file.flush()
-
-
-def stdout_is_terminal() -> bool:
-    return sys.stdout.isatty()

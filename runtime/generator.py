@@ -7,7 +7,7 @@ from typing import Any
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.decoder import CachedDecoder, Sources
-from diptych.runtime.errors import InputError
+from diptych.runtime.errors import InputError, OptionError
 from diptych.runtime.filters import Filter, make_filters
 from diptych.runtime.generation import generate
 from diptych.runtime.manifest import Manifest
@@ -38,6 +38,8 @@ class Generator:
         longer than the model's positions, OptionError for a wrong option.
         """
         chosen = self.defaults.updated(options)
+        if batch_size < 1:
+            raise OptionError(f"batch_size is {batch_size}; expected at least 1")
         for index, source in enumerate(sources):
             try:
                 self.check(source)
@@ -64,6 +66,9 @@ class Generator:
         """Raises InputError if the model cannot read this source."""
         if not len(source):
             raise InputError("nothing to read: the source has no tokens")
+        outside = [token for token in source if not 0 <= token < self.manifest.source_vocabulary]
+        if outside:
+            raise InputError(f"ids {outside[:5]} are outside the vocabulary of {self.manifest.source_vocabulary}")
         if len(source) > self.manifest.source_positions:
             raise InputError(
                 f"too long: {len(source)} tokens, the model reads {self.manifest.source_positions}; split the text"

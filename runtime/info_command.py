@@ -13,6 +13,7 @@ from rich.table import Table
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.console import debug_option
+from diptych.runtime.errors import BundleError
 from diptych.runtime.graph import OrtGraph
 from diptych.runtime.providers import SessionSettings
 
@@ -48,7 +49,6 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     graphs = {
         name: OrtGraph(bundle.folder / name, SessionSettings()) for name in (ports.ENCODER_FILE, ports.DECODER_FILE)
     }
-    verification = bundle.folder / ports.VERIFICATION_FILE
     return {
         "folder": str(bundle.folder),
         "task": manifest.task,
@@ -63,8 +63,20 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         },
         "files": {path.name: path.stat().st_size for path in sorted(bundle.folder.iterdir())},
         "tools": manifest.tools,
-        "verification": json.loads(verification.read_text(encoding="utf-8")) if verification.is_file() else None,
+        "verification": _verification(bundle.folder / ports.VERIFICATION_FILE),
     }
+
+
+def _verification(path: Path) -> dict[str, Any] | None:
+    """What `export` found; raises BundleError if the file is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _verdict(found)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path}: damaged; export the bundle again") from error
+    return found
 
 
 def _show(facts: dict[str, Any]) -> None:

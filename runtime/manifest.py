@@ -3,21 +3,28 @@
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from diptych.runtime import ports
-from diptych.runtime.errors import BundleError, BundleNotFoundError
+from diptych.runtime.errors import BundleError, BundleNotFoundError, OptionError
+from diptych.runtime.options import GenerationOptions
 
 FORMAT_VERSION = 1
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids with a meaning; several may end a text. `decoder_start` is what decoding begins with."""
+    """Ids with a meaning; several may end a text. `decoder_start` is what decoding begins with.
+
+    unknown: what the tokenizer gives to text it does not know, if it has such a token.
+    """
 
     pad: int
     eos: tuple[int, ...]
     decoder_start: int
+    unknown: int | None = None
 
 
 @dataclass(frozen=True)
@@ -35,14 +42,16 @@ class TensorEntry:
 class Manifest:
     """The facts of one bundle.
 
-    task: what it is for. family: the `model_type` it came from. source_positions, target_positions: the longest
-    source and decoder row, in tokens. generation: the checkpoint's options, resolved. tools: versions it was made with.
-    source: SHA-256 of the checkpoint's files. files: SHA-256 of the bundle's other files. tensors: by name.
+    task: what it is for. family: the `model_type` it came from. source_vocabulary: ids a source may have.
+    source_positions, target_positions: the longest source and decoder row, in tokens. generation: the checkpoint's
+    options, resolved. tools: versions it was made with. source: SHA-256 of the checkpoint's files. files: SHA-256 of
+    the bundle's other files. tensors: by name.
     """
 
     task: str
     family: str
     tokens: SpecialTokens
+    source_vocabulary: int
     source_positions: int
     target_positions: int
     generation: dict[str, Any] = field(default_factory=dict)
@@ -71,9 +80,9 @@ class Manifest:
             raise BundleError(f"{folder}: not a bundle, it has no {ports.MANIFEST_FILE}; make one with diptych export")
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            version = values["format_version"]
-        except (UnicodeDecodeError, json.JSONDecodeError, TypeError, KeyError) as error:
-            raise BundleError(f"{path}: damaged ({error!r}); export the bundle again") from error
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise BundleError(f"{path}: not JSON, so damaged; copy the bundle again, or export it anew") from error
+        version = values.get("format_version") if isinstance(values, dict) else None
         if version != FORMAT_VERSION:
             raise BundleError(
                 f"{path}: format version {version}, this diptych reads {FORMAT_VERSION}; "
@@ -81,22 +90,58 @@ class Manifest:
             )
         try:
             return _from_json(values)
-        except (TypeError, KeyError, AttributeError) as error:
-            raise BundleError(f"{path}: not as diptych writes it ({error}); export the bundle again") from error
+        except (TypeError, OptionError) as error:
+            raise BundleError(f"{path}: not as diptych writes it: {error}; export the bundle again") from error
 
 
 def _from_json(values: dict[str, Any]) -> Manifest:
-    names = {item.name for item in fields(Manifest)}
-    if values.keys() != names:
-        raise KeyError(f"unknown or missing: {', '.join(sorted(values.keys() ^ names))}")
-    tokens = values["tokens"]
+    """Raises TypeError or OptionError for whatever is not as `Manifest` says."""
+    _check_names("the manifest", values, Manifest)
+    tokens = _check(values, "tokens", dict)
+    _check_names("tokens", tokens, SpecialTokens)
+    GenerationOptions.from_mapping(_check(values, "generation", dict))
+    tensors = _check(values, "tensors", dict)
+    for name in ("tools", "source", "files"):
+        texts = _check(values, name, dict)
+        for key in texts:
+            _check(texts, key, str)
+    for name in ("task", "family"):
+        _check(values, name, str)
+    for name in ("source_vocabulary", "source_positions", "target_positions"):
+        _check(values, name, int)
     return Manifest(
         **values
         | {
-            "tokens": SpecialTokens(**tokens | {"eos": tuple(tokens["eos"])}),
-            "tensors": {
-                name: TensorEntry(**entry | {"shape": tuple(entry["shape"])})
-                for name, entry in values["tensors"].items()
-            },
+            "tokens": SpecialTokens(
+                pad=_check(tokens, "pad", int),
+                eos=tuple(_check(tokens, "eos", list)),
+                decoder_start=_check(tokens, "decoder_start", int),
+                unknown=None if tokens["unknown"] is None else _check(tokens, "unknown", int),
+            ),
+            "tensors": {name: _tensor(_check(tensors, name, dict)) for name in tensors},
         }
     )
+
+
+def _tensor(entry: dict[str, Any]) -> TensorEntry:
+    _check_names("a tensor", entry, TensorEntry)
+    return TensorEntry(
+        dtype=_check(entry, "dtype", str),
+        shape=tuple(_check(entry, "shape", list)),
+        offset=_check(entry, "offset", int),
+        length=_check(entry, "length", int),
+        sha256=_check(entry, "sha256", str),
+    )
+
+
+def _check_names(what: str, values: dict[str, Any], record: type) -> None:
+    differing = values.keys() ^ {item.name for item in fields(record)}
+    if differing:
+        raise TypeError(f"{what} has missing or unknown keys: {', '.join(sorted(differing))}")
+
+
+def _check(values: dict[str, Any], name: str, kind: type[T]) -> T:
+    value = values[name]
+    if type(value) is not kind:
+        raise TypeError(f"{name} is {value!r:.60}, expected {kind.__name__}")
+    return value

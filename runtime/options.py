@@ -44,7 +44,8 @@ class GenerationOptions:
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < least):
+            unset = value is None and getattr(type(self), name) is None
+            if not unset and (type(value) is not int or value < least):
                 raise OptionError(f"{name} is {value!r}; expected a whole number of at least {least}")
         for name in ("length_penalty", "repetition_penalty"):
             value = getattr(self, name)
@@ -123,7 +124,9 @@ def _plain(name: str, value: Any) -> Any:
     if name in ("suppress_tokens", "begin_suppress_tokens") and isinstance(value, list):
         return tuple(value)
     if name == "forced_eos_token_id":
-        return (value,) if type(value) is int else tuple(value or ())
+        if isinstance(value, list | tuple):
+            return tuple(value)
+        return () if value is None else (value,)
     return value
 
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import click
 
 from diptych.runtime import ports
-from diptych.runtime.console import debug_option, note, progress, stdout_is_terminal, warn, write_line
+from diptych.runtime.console import debug_option, note, progress, warn, write_line
 from diptych.runtime.errors import InputError
 from diptych.runtime.options import GenerationOptions
 from diptych.runtime.translator import Translation, Translator, load
@@ -106,8 +106,11 @@ def _run(
 ) -> int:
     """Returns the exit status: 1 if any line was bad."""
     number, status = 0, 0
-    chunk_size = 1 if total is None and sys.stdin.isatty() else CHUNK
-    with progress(quiet=output is sys.stdout.buffer and stdout_is_terminal()) as bar:
+    by_hand = total is None and sys.stdin.isatty()
+    if by_hand:
+        note("Reading lines from the terminal; Ctrl-D ends.")
+    chunk_size = 1 if by_hand else CHUNK
+    with progress(quiet=output is sys.stdout.buffer and sys.stdout.isatty()) as bar:
         task = bar.add_task("translating", total=total)
         while chunk := list(islice(lines, chunk_size)):
             readable = [line for line in chunk if isinstance(line, str)]

@@ -156,6 +156,8 @@ class Beam:
         for source in np.flatnonzero(~keep):
             ranked = zip(self.finished_ids[source], self.finished[source], self.is_finished[source], strict=True)
             found = [Hypothesis(ids, float(score)) for ids, score, is_finished in ranked if is_finished]
+            # Options that forbid every token leave nothing; the source still has its place.
+            found = found or [Hypothesis([], float(UNFINISHED))]
             self.results[self.sources[source]] = found[: self.options.num_return_sequences]
         self.sources, self.running = self.sources[keep], self.running[keep]
         self.finished, self.is_finished = self.finished[keep], self.is_finished[keep]

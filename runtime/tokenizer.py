@@ -11,8 +11,8 @@ from diptych.runtime.errors import BundleError, InputError
 class Tokenizer:
     """The `tokenizers` library without padding or truncation: neither may happen unseen."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises BundleError if the file is missing or damaged."""
+    def __init__(self, path: Path, unknown: int | None = None) -> None:
+        """unknown: the id of text outside the vocabulary. Raises BundleError if the file is missing or damaged."""
         if not path.is_file():
             raise BundleError(
                 f"{path}: missing, so this bundle reads no text; export from a folder with a tokenizer.json, "
@@ -24,7 +24,7 @@ class Tokenizer:
             raise BundleError(f"{path}: not a tokenizer ({error})") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._unknown = _unknown_id(self._tokenizer)
+        self._unknown = unknown
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, special tokens added. Raises InputError if it has no known character."""
@@ -32,18 +32,10 @@ class Tokenizer:
         content = [i for i, special in zip(encoding.ids, encoding.special_tokens_mask, strict=True) if not special]
         if not content:
             raise InputError("the text is empty; there is nothing to translate")
-        if self._unknown is not None and all(token == self._unknown for token in content):
+        if self._unknown in content and not self.decode([token for token in content if token != self._unknown]):
             raise InputError("no part of the text is in the model's vocabulary; is it in the language the model reads?")
         return list(encoding.ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
-
-
-def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int | None:
-    token = getattr(tokenizer.model, "unk_token", None)
-    if token is not None:
-        found: int | None = tokenizer.token_to_id(token)
-        return found
-    return getattr(tokenizer.model, "unk_id", None)

@@ -102,6 +102,6 @@ def load(bundle: Path | str, *, provider: str = "cpu", threads: int = 0, strict_
     BundleNotFoundError (a FileNotFoundError), BundleError or ProviderError (ValueErrors).
     """
     opened = Bundle.open(bundle)
-    tokenizer = Tokenizer(opened.folder / ports.TOKENIZER_FILE)
+    tokenizer = Tokenizer(opened.folder / ports.TOKENIZER_FILE, opened.manifest.tokens.unknown)
     decoder = opened.decoder(SessionSettings(provider, threads, strict_provider))
     return Translator(tokenizer, Generator(decoder, opened.manifest))

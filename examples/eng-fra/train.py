@@ -62,7 +62,7 @@ def main() -> None:
     saved = reported = time.monotonic()
     loss_sum, loss_count = 0.0, 0
 
-    while progress.epoch < arguments.epochs and fraction_done(progress, arguments, 1) < 1:
+    while progress.epoch < arguments.epochs and progress.seconds < 60 * arguments.minutes:
         batches = make_batches(train, arguments.batch_tokens, seed=arguments.seed + progress.epoch)
         for source, target in batches[progress.batch :]:
             done = fraction_done(progress, arguments, len(batches))

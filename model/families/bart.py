@@ -11,7 +11,7 @@ ACTIVATIONS: dict[str, arch.Activation] = {"gelu": "gelu", "relu": "relu", "silu
 
 
 def architecture(config: Config) -> arch.EncoderDecoder:
-    width = config.get("d_model", int)
+    width = config.size("d_model")
     config.refuse("normalize_before", False, "which is mBART's layout")
     config.refuse("add_final_layer_norm", False, "which is mBART's layout")
     config.refuse("normalize_embedding", True, "which BART always does")
@@ -26,23 +26,23 @@ def architecture(config: Config) -> arch.EncoderDecoder:
 
 
 def _stack(config: Config, width: int, side: str) -> arch.Stack:
-    heads = config.get(f"{side}_attention_heads", int)
-    if heads < 1 or width % heads:
+    heads = config.size(f"{side}_attention_heads")
+    if width % heads:
         config.fail(f"d_model {width} is not a multiple of {side}_attention_heads {heads}")
     norm = arch.LayerNorm(1e-5)
     activation = config.choose("activation_function", ACTIVATIONS, "gelu")
     return arch.Stack(
         width=width,
-        depth=config.get(f"{side}_layers", int),
+        depth=config.size(f"{side}_layers"),
         embedding=arch.Embedding(
-            vocab_size=config.get("vocab_size", int),
-            positions=arch.Learned(config.get("max_position_embeddings", int), offset=2),
+            vocab_size=config.size("vocab_size"),
+            positions=arch.Learned(config.size("max_position_embeddings"), offset=2),
             scale=sqrt(width) if config.get("scale_embedding", bool, False) else 1.0,
             norm=norm,
         ),
         layer=arch.Layer(
             arch.Attention(heads, width // heads),
-            arch.FeedForward(config.get(f"{side}_ffn_dim", int), activation),
+            arch.FeedForward(config.size(f"{side}_ffn_dim"), activation),
             norm,
             norm_place="output",
         ),

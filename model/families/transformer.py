@@ -16,32 +16,31 @@ from math import sqrt
 
 from diptych.model import architecture as arch
 from diptych.model.config import Config
-from diptych.model.rules import TRANSPOSE_LINEARS, Ignore, Rename, Rule, Split, Squeeze
+from diptych.model.rules import TRANSPOSE_LINEARS, Ignore, Rename, Rule, Split
 
 ACTIVATIONS: dict[str, arch.Activation] = {"relu": "relu", "gelu": "gelu", "silu": "silu"}
 
 
 def architecture(config: Config) -> arch.EncoderDecoder:
-    width = config.get("d_model", int)
-    heads = config.get("nhead", int)
-    if heads < 1 or width % heads:
+    width = config.size("d_model")
+    heads = config.size("nhead")
+    if width % heads:
         config.fail(f"d_model {width} is not a multiple of nhead {heads}")
-    vocab_size = config.get("vocab_size", int, 0)
-    source_vocab = config.get("source_vocab_size", int, vocab_size)
-    target_vocab = config.get("target_vocab_size", int, vocab_size)
-    if min(source_vocab, target_vocab) < 1:
-        config.fail("the key 'vocab_size' is missing, or both 'source_vocab_size' and 'target_vocab_size'")
+    if config.values.get("vocab_size") is None:
+        source_vocab, target_vocab = config.size("source_vocab_size"), config.size("target_vocab_size")
+    else:
+        source_vocab = target_vocab = config.size("vocab_size")
     tied = config.get("tie_word_embeddings", bool, True)
     shared = config.get("share_embeddings", bool, source_vocab == target_vocab and tied)
     bias = config.get("bias", bool, True)
     norm = arch.LayerNorm(config.get("layer_norm_eps", float, 1e-5), bias)
     layer = arch.Layer(
         arch.Attention(heads, width // heads, config.get("attention_bias", bool, bias)),
-        arch.FeedForward(config.get("dim_feedforward", int), config.choose("activation", ACTIVATIONS, "relu"), bias),
+        arch.FeedForward(config.size("dim_feedforward"), config.choose("activation", ACTIVATIONS, "relu"), bias),
         norm,
         _norm_place(config),
     )
-    count = config.get("max_position_embeddings", int)
+    count = config.size("max_position_embeddings")
     positions: dict[str, arch.Positions] = {"sinusoidal": arch.Sinusoidal(count), "learned": arch.Learned(count)}
     position = config.choose("positions", positions, "sinusoidal")
     scale = sqrt(width) if config.get("scale_embedding", bool, True) else 1.0
@@ -49,14 +48,14 @@ def architecture(config: Config) -> arch.EncoderDecoder:
     return arch.EncoderDecoder(
         encoder=arch.Stack(
             width,
-            config.get("num_encoder_layers", int),
+            config.size("num_encoder_layers"),
             arch.Embedding(source_vocab, position, scale),
             layer,
             final_norm,
         ),
         decoder=arch.Stack(
             width,
-            config.get("num_decoder_layers", int),
+            config.size("num_decoder_layers"),
             arch.Embedding(target_vocab, position, scale),
             layer,
             final_norm,
@@ -112,7 +111,6 @@ def _norms(slot: str) -> tuple[Rule, ...]:
 
 _SURROUNDINGS = (
     Ignore(r"^(positional_encoding\.pos_embedding|pos_encoding\.P|(en|de)coder\.pos_encoding\.P)$"),
-    Squeeze(r"^(source|target)_positions\."),
     Rename(r"^embedding\.weight$", "decoder.embedding.tokens.weight"),
     Rename(r"^(?:source_embedding|src_tok_emb\.embedding)\.weight$", "encoder.embedding.tokens.weight"),
     Rename(r"^(?:target_embedding|tgt_tok_emb\.embedding)\.weight$", "decoder.embedding.tokens.weight"),
