@@ -59,7 +59,7 @@ def special_tokens(checkpoint: Checkpoint, unknown: int | None) -> SpecialTokens
     return SpecialTokens(pad if isinstance(pad, int) else endings[0] if endings else 0, endings, start, unknown)
 
 
-def generation_defaults(checkpoint: Checkpoint, positions: int, ignored: Collection[str]) -> dict[str, Any]:
+def generation_defaults(checkpoint: Checkpoint, positions: int | None, ignored: Collection[str]) -> dict[str, Any]:
     """The checkpoint's options that `GenerationOptions` has, as JSON-like values.
 
     Options of `generation_config.json` win over those that older versions left in `config.json`. Raises ExportError for
@@ -79,8 +79,8 @@ def generation_defaults(checkpoint: Checkpoint, positions: int, ignored: Collect
             f"To decode without them, pass --ignore-config-key {' --ignore-config-key '.join(names)}"
         )
     options = {key: value for key, value in found.items() if key in OPTIONS}
-    for name, most in (("max_length", positions), ("max_new_tokens", positions - 1)):
-        if isinstance(options.get(name), int):
+    for name, most in (("max_length", positions), ("max_new_tokens", positions and positions - 1)):
+        if isinstance(options.get(name), int) and most is not None:
             options[name] = min(options[name], most)
     try:
         GenerationOptions.from_mapping(options)

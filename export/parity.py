@@ -1,5 +1,6 @@
 """Do the graphs compute what PyTorch computes? Tensors on shapes never traced, then tokens through the same loop."""
 
+import sys
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from typing import Any
@@ -95,8 +96,10 @@ def check_parity(torch_decoder: CachedDecoder, onnx_decoder: CachedDecoder, mani
     """Compare two decoders of one model, tensor by tensor and then, if these agree, token by token."""
     report = ParityReport()
     random = np.random.default_rng(_SEED)
+    source_positions = manifest.source_positions or sys.maxsize
+    target_positions = manifest.target_positions or sys.maxsize
     for case in CASES:
-        if case.source_length <= manifest.source_positions and case.past + case.new <= manifest.target_positions:
+        if case.source_length <= source_positions and case.past + case.new <= target_positions:
             _compare_tensors(report, case, torch_decoder, onnx_decoder, manifest, random)
     if report.failures:
         return report
@@ -151,9 +154,10 @@ def _compare_tokens(
 ) -> None:
     """The same texts through the same loop; a difference within four logit errors is a near-tie."""
     engines = Generator(onnx_decoder, manifest), Generator(torch_decoder, manifest)
-    lengths = [min(length, manifest.source_positions) for length in (1, 2, 5, 9, 16, 30)]
-    sources = [random.integers(0, manifest.source_vocabulary, length).tolist() for length in lengths]
-    limit = min(NEW_TOKENS, manifest.target_positions - 1)
+    lengths = [min(length, manifest.source_positions or length) for length in (1, 2, 5, 9, 16, 30)]
+    ending = [token for token in manifest.tokens.eos[:1] if token < manifest.source_vocabulary] or [0]
+    sources = [random.integers(0, manifest.source_vocabulary, length - 1).tolist() + ending for length in lengths]
+    limit = min(NEW_TOKENS, manifest.target_positions - 1) if manifest.target_positions else NEW_TOKENS
     ours, reference = (engine(sources, max_new_tokens=limit, **options) for engine in engines)
     counts = {"identical": 0, "near-ties": 0, "faults": 0}
     for index, (one, other) in enumerate(zip(ours, reference, strict=True)):

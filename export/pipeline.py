@@ -89,13 +89,13 @@ def _check_target(bundle: Path, force: bool) -> None:
 def _facts(loaded: Checkpoint, task: str, unknown: int | None, ignored: Collection[str]) -> Manifest:
     """The manifest before there are files. Raises ExportError where the checkpoint's options cannot be honoured."""
     encoder, decoder = loaded.network.spec.encoder, loaded.network.spec.decoder
-    positions = decoder.embedding.positions.count
+    positions = decoder.embedding.longest
     return Manifest(
         task=task,
         family=loaded.family,
         tokens=special_tokens(loaded, unknown),
         source_vocabulary=encoder.embedding.vocab_size,
-        source_positions=encoder.embedding.positions.count,
+        source_positions=encoder.embedding.longest,
         target_positions=positions,
         generation=generation_defaults(loaded, positions, ignored),
         tools={name: metadata.version(name) for name in _TOOLS},

@@ -17,7 +17,7 @@ class Attention(nn.Module):
         inner = spec.heads * spec.head_dim
         self.heads = spec.heads
         self.head_dim = spec.head_dim
-        self.scale = spec.head_dim**-0.5
+        self.scale = spec.head_dim**-0.5 if spec.scale is None else spec.scale
         self.query = Linear(width, inner, bias=spec.bias)
         self.key = Linear(width, inner, bias=spec.bias)
         self.value = Linear(width, inner, bias=spec.bias)
@@ -28,13 +28,15 @@ class Attention(nn.Module):
         return self._split_heads(self.key(hidden)), self._split_heads(self.value(hidden))
 
     def forward(self, hidden: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        """hidden [R, T, width], keys and values [B, H, S, D], bias [B, 1, 1 or T, S] -> [R, T, width].
+        """hidden [R, T, width], keys and values [B, H, S, D], bias [B, 1 or H, 1 or T, S] -> [R, T, width].
 
         R may be K times B: the K adjacent rows of a source then attend to its one copy of keys and values, as K times
         as many queries.
         """
         rows, length, _ = hidden.shape
-        query = self.query(hidden) * self.scale
+        query = self.query(hidden)
+        if self.scale != 1.0:
+            query = query * self.scale
         query = query.reshape(keys.shape[0], -1, self.heads, self.head_dim).transpose(1, 2)  # [B, H, K·T, D]
         weights = torch.softmax(query @ keys.transpose(-1, -2) + bias, dim=-1)
         context = (weights @ values).transpose(1, 2)  # [B, K·T, H, D]

@@ -14,8 +14,8 @@ _MISSING: Any = object()
 _INERT = frozenset(
     """_name_or_path _num_labels architectures attention_dropout activation_dropout add_cross_attention author auto_map
     batch_first chunk_size_feed_forward classif_dropout classifier_dropout cross_attention_hidden_size
-    decoder_layerdrop dropout dtype encoder_layerdrop finetuning_task gradient_checkpointing id2label init_std
-    initializer_range is_decoder is_encoder_decoder label2id layerdrop license num_hidden_layers output_attentions
+    decoder_layerdrop dropout dropout_rate dtype encoder_layerdrop finetuning_task gradient_checkpointing id2label init_std
+    initializer_factor initializer_range is_decoder is_encoder_decoder label2id layerdrop license num_hidden_layers output_attentions
     output_hidden_states output_past prefix problem_type pruned_heads return_dict sep_token_id
     static_position_embeddings task_specific_params tf_legacy_loss tie_encoder_decoder tokenizer_class torch_dtype
     torchscript transformers_version use_bfloat16 use_cache
@@ -69,6 +69,10 @@ class Config:
         if name not in choices:
             self.fail(f"{key!r} is {name!r}; supported are {', '.join(sorted(choices))}")
         return choices[name]
+
+    def pass_over(self, key: str) -> None:
+        """Accept a key that says again what others say, or nothing that matters here."""
+        self._used.add(key)
 
     def refuse(self, key: str, supported: object, because: str) -> None:
         """Stop if `key` is there with anything but the one supported value."""

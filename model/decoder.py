@@ -14,6 +14,7 @@ from diptych.model.embedding import Embedding
 from diptych.model.feed_forward import FeedForward
 from diptych.model.masks import causal_bias, padding_bias
 from diptych.model.norms import make_norm, make_slots
+from diptych.model.relative import RelativeBias
 
 
 class DecoderLayer(nn.Module):
@@ -47,9 +48,12 @@ class Head(nn.Module):
         super().__init__()
         self.weight: Tensor = nn.Parameter(torch.empty(vocab_size, width))
         self.bias = nn.Parameter(torch.empty(vocab_size)) if spec.bias else None
+        self.scale = spec.scale
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[R, T, width] -> logits [R, T, V]."""
+        if self.scale != 1.0:
+            hidden = hidden * self.scale
         logits = hidden @ self.weight.T
         return logits if self.bias is None else logits + self.bias
 
@@ -60,6 +64,8 @@ class Decoder(nn.Module):
         self.embedding = Embedding(spec.width, spec.embedding)
         self.layers = nn.ModuleList(DecoderLayer(spec.width, spec.layer) for _ in range(spec.depth))
         self.norm = make_norm(spec.width, spec.final_norm)
+        heads = spec.layer.attention.heads
+        self.relative = RelativeBias(heads, spec.relative, both_ways=False) if spec.relative else None
         self.head = Head(spec.width, spec.embedding.vocab_size, head)
         if head.tied:
             self.head.weight = self.embedding.tokens.weight
@@ -88,6 +94,8 @@ class Decoder(nn.Module):
         """
         hidden = self.embedding(input_ids, position_ids)
         bias = causal_bias(attention_mask, input_ids.shape[1], hidden.dtype)
+        if self.relative is not None:
+            bias = bias + self.relative(input_ids.shape[1], attention_mask.shape[1])
         cross_bias = padding_bias(encoder_attention_mask, hidden.dtype)
         present = []
         for layer, layer_past, layer_cross in zip(self.layers, past, cross, strict=True):

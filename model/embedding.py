@@ -15,7 +15,7 @@ class Embedding(nn.Module):
         super().__init__()
         self.scale = spec.scale
         self.tokens = nn.Embedding(spec.vocab_size, width)
-        self.positions = _make_positions(width, spec.positions)
+        self.positions = _make_positions(width, spec.positions) if spec.positions else None
         self.norm = make_norm(width, spec.norm)
 
     def forward(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
@@ -23,7 +23,9 @@ class Embedding(nn.Module):
         tokens = self.tokens(input_ids)
         if self.scale != 1.0:
             tokens = tokens * self.scale
-        return self.norm(tokens + self.positions(position_ids))
+        if self.positions is not None:
+            tokens = tokens + self.positions(position_ids)
+        return self.norm(tokens)
 
 
 class SinusoidalPositions(nn.Module):

@@ -9,6 +9,7 @@ from diptych.model.embedding import Embedding
 from diptych.model.feed_forward import FeedForward
 from diptych.model.masks import padding_bias
 from diptych.model.norms import make_norm, make_slots
+from diptych.model.relative import RelativeBias
 
 
 class EncoderLayer(nn.Module):
@@ -33,12 +34,16 @@ class Encoder(nn.Module):
         self.embedding = Embedding(spec.width, spec.embedding)
         self.layers = nn.ModuleList(EncoderLayer(spec.width, spec.layer) for _ in range(spec.depth))
         self.norm = make_norm(spec.width, spec.final_norm)
+        heads = spec.layer.attention.heads
+        self.relative = RelativeBias(heads, spec.relative, both_ways=True) if spec.relative else None
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """ids and mask [B, S], int64 -> last hidden state [B, S, width]."""
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)
         hidden = self.embedding(input_ids, positions)
         bias = padding_bias(attention_mask, hidden.dtype)
+        if self.relative is not None:
+            bias = bias + self.relative(input_ids.shape[1], input_ids.shape[1])
         for layer in self.layers:
             hidden = layer(hidden, bias)
         return self.norm(hidden)

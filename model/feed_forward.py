@@ -1,6 +1,7 @@
-"""The position-wise feed-forward network ("Attention Is All You Need", section 3.3)."""
+"""The position-wise feed-forward network ("Attention Is All You Need", section 3.3), plain or gated."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -8,16 +9,24 @@ from torch.nn import functional as F
 from diptych.model import architecture as arch
 from diptych.model.linear import Linear
 
-ACTIVATIONS: dict[arch.Activation, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+ACTIVATIONS: dict[arch.Activation, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+}
 
 
 class FeedForward(nn.Module):
     def __init__(self, width: int, spec: arch.FeedForward) -> None:
         super().__init__()
         self.up = Linear(width, spec.width, bias=spec.bias)
+        self.gate = Linear(width, spec.width, bias=spec.bias) if spec.gated else None
         self.down = Linear(spec.width, width, bias=spec.bias)
         self.activation = ACTIVATIONS[spec.activation]
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[R, T, width] -> [R, T, width]."""
-        return self.down(self.activation(self.up(hidden)))
+        up = self.up(hidden)
+        inner = self.activation(up) if self.gate is None else self.activation(self.gate(hidden)) * up
+        return self.down(inner)

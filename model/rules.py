@@ -65,9 +65,31 @@ class Ignore:
         return {} if re.search(self.pattern, name) else {name: tensor}
 
 
-Rule = Rename | Split | Transpose | Squeeze | Ignore
+@dataclass(frozen=True)
+class Zeros:
+    """A vector that some checkpoints leave out because it is zero."""
 
-TRANSPOSE_LINEARS = Transpose(r"\.(query|key|value|output|up|down)\.weight$")
+    name: str
+    length: int
+
+    def __call__(self, name: str, tensor: Tensor) -> Tensors:
+        return {name: tensor}
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A tensor that is left out where it equals another."""
+
+    name: str
+    original: str
+
+    def __call__(self, name: str, tensor: Tensor) -> Tensors:
+        return {name: tensor}
+
+
+Rule = Rename | Split | Transpose | Squeeze | Ignore | Zeros | Copy
+
+TRANSPOSE_LINEARS = Transpose(r"\.(query|key|value|output|up|gate|down)\.weight$")
 
 
 def apply_rules(rules: Sequence[Rule], tensors: Tensors) -> tuple[Tensors, list[str]]:
@@ -83,6 +105,11 @@ def apply_rules(rules: Sequence[Rule], tensors: Tensors) -> tuple[Tensors, list[
             if name in result and not _same(result[name], part):
                 clashes.append(f"{origin[name]} and {original} are both {name}, and differ")
             result[name], origin[name] = part, original
+    for rule in rules:
+        if isinstance(rule, Zeros):
+            result.setdefault(rule.name, torch.zeros(rule.length))
+        elif isinstance(rule, Copy) and rule.original in result:
+            result.setdefault(rule.name, result[rule.original])
     return result, clashes
 
 

@@ -69,10 +69,9 @@ class Generator:
         outside = [token for token in source if not 0 <= token < self.manifest.source_vocabulary]
         if outside:
             raise InputError(f"ids {outside[:5]} are outside the vocabulary of {self.manifest.source_vocabulary}")
-        if len(source) > self.manifest.source_positions:
-            raise InputError(
-                f"too long: {len(source)} tokens, the model reads {self.manifest.source_positions}; split the text"
-            )
+        longest = self.manifest.source_positions
+        if longest is not None and len(source) > longest:
+            raise InputError(f"too long: {len(source)} tokens, the model reads {longest}; split the text")
 
     def _decode(self, sources: list[list[int]], options: GenerationOptions) -> list[list[Hypothesis]]:
         strategy, filters = self._search(len(sources), options)

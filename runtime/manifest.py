@@ -43,17 +43,17 @@ class Manifest:
     """The facts of one bundle.
 
     task: what it is for. family: the `model_type` it came from. source_vocabulary: ids a source may have.
-    source_positions, target_positions: the longest source and decoder row, in tokens. generation: the checkpoint's
-    options, resolved. tools: versions it was made with. source: SHA-256 of the checkpoint's files. files: SHA-256 of
-    the bundle's other files. tensors: by name.
+    source_positions, target_positions: the longest source and decoder row, in tokens, or no limit. generation: the
+    checkpoint's options, resolved. tools: versions it was made with. source: SHA-256 of the checkpoint's files. files:
+    SHA-256 of the bundle's other files. tensors: by name.
     """
 
     task: str
     family: str
     tokens: SpecialTokens
     source_vocabulary: int
-    source_positions: int
-    target_positions: int
+    source_positions: int | None
+    target_positions: int | None
     generation: dict[str, Any] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
@@ -108,7 +108,8 @@ def _from_json(values: dict[str, Any]) -> Manifest:
     for name in ("task", "family"):
         _check(values, name, str)
     for name in ("source_vocabulary", "source_positions", "target_positions"):
-        _check(values, name, int)
+        if name == "source_vocabulary" or values[name] is not None:
+            _check(values, name, int)
     return Manifest(
         **values
         | {

@@ -39,7 +39,7 @@ def loaded(transformer_checkpoint: Path) -> Checkpoint:
     ],
 )
 def test_special_ids(config: Values, generation: Values, expected: SpecialTokens, loaded: Checkpoint) -> None:
-    assert special_tokens(replace(loaded, config=config, generation=generation)) == expected
+    assert special_tokens(replace(loaded, config=config, generation=generation), None) == expected
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_special_ids(config: Values, generation: Values, expected: SpecialTokens
 )
 def test_no_start(config: Values, loaded: Checkpoint) -> None:
     with pytest.raises(ExportError, match="no decoder_start_token_id") as caught:
-        special_tokens(replace(loaded, config=config, generation={}))
+        special_tokens(replace(loaded, config=config, generation={}), None)
     assert str(loaded.folder) in str(caught.value)
 
 
 @pytest.mark.parametrize("ending", ["</s>", ["</s>"], [2, None], 2.5])
 def test_ending_that_is_no_id(ending: object, loaded: Checkpoint) -> None:
     with pytest.raises(ExportError, match="eos_token_id"):
-        special_tokens(replace(loaded, config=IDS, generation={"eos_token_id": ending}))
+        special_tokens(replace(loaded, config=IDS, generation={"eos_token_id": ending}), None)
 
 
 def test_options_of_the_generation_config_win(loaded: Checkpoint) -> None:

@@ -1,6 +1,7 @@
 """Parity passes what is equal and catches every planted fault."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -25,6 +26,7 @@ MANIFEST = Manifest(
     task="translate",
     family="transformer",
     tokens=SpecialTokens(pad=0, eos=(2,), decoder_start=1),
+    source_vocabulary=67,
     source_positions=64,
     target_positions=64,
 )
@@ -222,7 +224,7 @@ def test_cases_cover_what_goes_wrong() -> None:
 
 
 def test_few_positions_leave_cases_to_compare(graphs: Graphs) -> None:
-    manifest = Manifest("translate", "transformer", MANIFEST.tokens, source_positions=10, target_positions=6)
+    manifest = replace(MANIFEST, source_positions=10, target_positions=6)
     report = check_parity(CachedDecoder(*graphs), CachedDecoder(*graphs), manifest)
     assert report.passed
     assert set(report.errors) == {*graphs[0].outputs, *graphs[1].outputs}
@@ -248,6 +250,7 @@ def test_relative_error(ours: list[float], reference: list[float], expected: flo
 # Decoders of which everything is known: the logits follow from the first id of the source and the position alone.
 
 VOCAB, FIRST, SECOND, NOISE = 5000, 10, 11, 1e-5
+TABLE_MANIFEST = replace(MANIFEST, source_vocabulary=VOCAB)
 LONE = MANIFEST.tokens.eos[0]  # The first id of the source that is nothing but an ending: parity decodes one such.
 KEY, VALUE = "present.0.encoder.key", "present.0.encoder.value"
 
@@ -303,7 +306,7 @@ class TableDecoder:
 
 def check_tables(lead: float) -> ParityReport:
     torch_side = CachedDecoder(TableEncoder(), TableDecoder(lead, 0.0))
-    return check_parity(torch_side, CachedDecoder(TableEncoder(), TableDecoder(lead, NOISE)), MANIFEST)
+    return check_parity(torch_side, CachedDecoder(TableEncoder(), TableDecoder(lead, NOISE)), TABLE_MANIFEST)
 
 
 def test_clear_margin_is_identical() -> None:
@@ -323,7 +326,7 @@ def test_margin_within_the_error_is_a_near_tie() -> None:
 def test_margin_beyond_the_error_is_a_fault(lead: float) -> None:
     """Only that one place is wrong, by more than the errors of all others explain."""
     torch_side = CachedDecoder(TableEncoder(), TableDecoder(-0.01, 0.0))
-    report = check_parity(torch_side, CachedDecoder(TableEncoder(), TableDecoder(lead, NOISE)), MANIFEST)
+    report = check_parity(torch_side, CachedDecoder(TableEncoder(), TableDecoder(lead, NOISE)), TABLE_MANIFEST)
     assert report.worst < 1e-5
     assert report.tokens["greedy"] == {"identical": 5, "near-ties": 0, "faults": 1}
     assert f"token 0 is {SECOND}, PyTorch's is {FIRST}" in report.failures[0]

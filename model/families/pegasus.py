@@ -1,0 +1,8 @@
+"""Pegasus (Zhang et al. 2019): norms before each branch and after each stack, computed positions."""
+
+from diptych.model.families._bart_layout import Layout
+
+LAYOUT = Layout(pre_norm=True, embedding_norm=False, sinusoidal=True)
+
+architecture = LAYOUT.architecture
+rules = LAYOUT.rules

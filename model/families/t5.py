@@ -1,0 +1,72 @@
+"""T5 (Raffel et al. 2020), T5 1.1 and Flan-T5 (gated GELU), and mT5."""
+
+from collections.abc import Sequence
+
+from diptych.model import architecture as arch
+from diptych.model.config import Config
+from diptych.model.rules import TRANSPOSE_LINEARS, Copy, Ignore, Rename, Rule
+
+# feed_forward_proj, which wins over the older dense_act_fn and is_gated_act.
+FEED_FORWARDS: dict[str, tuple[arch.Activation, bool]] = {
+    "relu": ("relu", False),
+    "gelu": ("gelu", False),
+    "gated-gelu": ("gelu_tanh", True),
+    "gated-silu": ("silu", True),
+    "gated-relu": ("relu", True),
+}
+
+
+def architecture(config: Config) -> arch.EncoderDecoder:
+    width, depth = config.size("d_model"), config.size("num_layers")
+    vocab_size = config.size("vocab_size")
+    activation, gated = config.choose("feed_forward_proj", FEED_FORWARDS, "relu")
+    for key in ("dense_act_fn", "is_gated_act", "n_positions"):
+        config.pass_over(key)
+    norm = arch.RMSNorm(config.get("layer_norm_epsilon", float, 1e-6))
+    layer = arch.Layer(
+        arch.Attention(config.size("num_heads"), config.size("d_kv"), bias=False, scale=1.0),
+        arch.FeedForward(config.size("d_ff"), activation, bias=False, gated=gated),
+        norm,
+        "input",
+    )
+    relative = arch.Bucketed(
+        config.get("relative_attention_num_buckets", int, 32), config.get("relative_attention_max_distance", int, 128)
+    )
+    encoder, decoder = (
+        arch.Stack(width, layers, arch.Embedding(vocab_size, None), layer, norm, relative)
+        for layers in (depth, config.get("num_decoder_layers", int, depth))
+    )
+    # transformers 5 says scale_decoder_outputs, and tie_word_embeddings is true whatever the file holds; older versions
+    # say only the latter, false where the head is its own and nothing is scaled.
+    scaled = config.get("scale_decoder_outputs", bool, config.get("tie_word_embeddings", bool, True))
+    head = arch.Head(tied=False, scale=width**-0.5 if scaled else 1.0)
+    return arch.EncoderDecoder(encoder, decoder, head, shared_embedding=True)
+
+
+def rules(config: Config) -> Sequence[Rule]:
+    del config
+    return (
+        Rename(r"^shared\.", "decoder.embedding.tokens."),
+        Rename(r"\.embed_tokens\.", ".embedding.tokens."),
+        Rename(r"^lm_head\.", "decoder.head."),
+        Ignore(r"^decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight$"),
+        Rename(r"^(encoder|decoder)\.block\.0\.layer\.0\.SelfAttention\.relative_attention_bias\.", r"\1.relative."),
+        Rename(r"\.block\.(\d+)\.layer\.", r".layers.\1."),
+        Rename(r"^(encoder|decoder)\.final_layer_norm\.", r"\1.norm."),
+        Rename(r"\.0\.layer_norm\.", ".self_attention_input_norm."),
+        Rename(r"^(encoder\..*)\.1\.layer_norm\.", r"\1.feed_forward_input_norm."),
+        Rename(r"^(decoder\..*)\.1\.layer_norm\.", r"\1.cross_attention_input_norm."),
+        Rename(r"\.2\.layer_norm\.", ".feed_forward_input_norm."),
+        Rename(r"\.0\.SelfAttention\.", ".self_attention."),
+        Rename(r"\.1\.EncDecAttention\.", ".cross_attention."),
+        Rename(r"\.[12]\.DenseReluDense\.", ".feed_forward."),
+        Rename(r"\.wi_0\.", ".gate."),
+        Rename(r"\.wi(_1)?\.", ".up."),
+        Rename(r"\.wo\.", ".down."),
+        Rename(r"\.q\.", ".query."),
+        Rename(r"\.k\.", ".key."),
+        Rename(r"\.v\.", ".value."),
+        Rename(r"\.o\.", ".output."),
+        TRANSPOSE_LINEARS,
+        Copy("decoder.head.weight", "decoder.embedding.tokens.weight"),
+    )
