@@ -66,6 +66,8 @@ def generation_defaults(checkpoint: Checkpoint, positions: int | None, ignored: 
     one that would change the result and is not supported, or is unknown.
     """
     found = {key: value for key, value in checkpoint.config.items() if key in OPTIONS | _NEUTRAL.keys()}
+    if checkpoint.config.get("force_bos_token_to_be_generated"):  # What early BART checkpoints say instead.
+        found.setdefault("forced_bos_token_id", checkpoint.config.get("bos_token_id"))
     found |= checkpoint.generation
     found = {key: value for key, value in found.items() if value is not None and key not in ignored}
     unsupported = [

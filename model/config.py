@@ -12,18 +12,20 @@ _MISSING: Any = object()
 
 # Of training, of bookkeeping, of other libraries, or said again in generation_config.json.
 _INERT = frozenset(
-    """_name_or_path _num_labels architectures attention_dropout activation_dropout add_cross_attention author auto_map
+    """_name_or_path _num_labels activation_dropout add_cross_attention architectures attention_dropout author auto_map
     batch_first chunk_size_feed_forward classif_dropout classifier_dropout cross_attention_hidden_size
-    decoder_layerdrop dropout dropout_rate dtype encoder_layerdrop finetuning_task gradient_checkpointing id2label init_std
-    initializer_factor initializer_range is_decoder is_encoder_decoder label2id layerdrop license num_hidden_layers output_attentions
-    output_hidden_states output_past prefix problem_type pruned_heads return_dict sep_token_id
-    static_position_embeddings task_specific_params tf_legacy_loss tie_encoder_decoder tokenizer_class torch_dtype
+    decoder_layerdrop dropout dropout_rate dtype encoder_layerdrop extra_pos_embeddings finetuning_task
+    force_bos_token_to_be_generated gradient_checkpointing id2label init_std initializer_factor initializer_range
+    is_decoder is_encoder_decoder label2id layerdrop license num_hidden_layers output_attentions output_hidden_states
+    output_past prefix problem_type pruned_heads replacing_rate return_dict sep_token_id student_decoder_layers
+    student_encoder_layers task_specific_params tf_legacy_loss tie_encoder_decoder tokenizer_class torch_dtype
     torchscript transformers_version use_bfloat16 use_cache
-    pad_token_id bos_token_id eos_token_id decoder_start_token_id forced_bos_token_id forced_eos_token_id
-    suppress_tokens begin_suppress_tokens bad_words_ids max_length min_length max_new_tokens min_new_tokens num_beams
-    num_beam_groups num_return_sequences length_penalty early_stopping no_repeat_ngram_size
-    encoder_no_repeat_ngram_size repetition_penalty do_sample temperature top_k top_p typical_p diversity_penalty
-    exponential_decay_length_penalty remove_invalid_values output_scores return_dict_in_generate""".split()
+    pad_token_id bos_token_id eos_token_id decoder_start_token_id forced_bos_token_id
+    forced_eos_token_id suppress_tokens begin_suppress_tokens bad_words_ids max_length min_length
+    max_new_tokens min_new_tokens num_beams num_beam_groups num_return_sequences length_penalty
+    early_stopping no_repeat_ngram_size encoder_no_repeat_ngram_size repetition_penalty do_sample
+    temperature top_k top_p typical_p diversity_penalty exponential_decay_length_penalty
+    remove_invalid_values output_scores return_dict_in_generate""".split()
 )
 
 
