@@ -3,15 +3,16 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed-$(shell printf %s '$(TORCH)' | tr -c 'a-z0-9.' -)
 DEMO := build/eng-fra
 
 .PHONY: setup demo test lint types check wheel-test clean
 
-setup: $(VENV)/installed
+setup: $(INSTALLED)
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	sed 's/^torch==.*/$(TORCH)/' constraints.txt > $(VENV)/constraints.txt
+	sed 's|^torch==.*|$(TORCH)|' constraints.txt > $(VENV)/constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt --editable '.[export,cpu,test,dev]'
 	touch $@
@@ -46,7 +47,7 @@ wheel-test: setup
 	  "$$(echo build/wheel/*.whl)[cpu]"
 	du -sm build/wheel/venv/lib
 	build/wheel/venv/bin/python -m pip install --quiet pytest pytest-timeout
-	test -d $(DEMO) || $(BIN)/diptych export examples/eng-fra/checkpoint $(DEMO)
+	$(BIN)/diptych export examples/eng-fra/checkpoint $(DEMO) --force
 	DIPTYCH_TEST_BUNDLE=$(abspath $(DEMO)) build/wheel/venv/bin/pytest tests/runtime
 
 clean:

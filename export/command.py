@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from diptych.export.errors import ExportError
 from diptych.export.parity import ParityReport
@@ -50,8 +51,8 @@ def export(checkpoint: Path, bundle: Path, task: str, force: bool, no_verify: bo
 
 def show(bundle: Path, report: ParityReport | None) -> None:
     """The bundle's files and the parity summary, as a person reads them."""
-    console = Console(highlight=False)
-    files = Table("file", "bytes", title=f"{bundle}", title_justify="left")
+    console = Console(highlight=False, markup=False)
+    files = Table("file", "bytes", title=Text(str(bundle)), title_justify="left")
     files.columns[1].justify = "right"
     for path in sorted(bundle.iterdir()):
         files.add_row(path.name, f"{path.stat().st_size:,}")

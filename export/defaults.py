@@ -56,7 +56,16 @@ def special_tokens(checkpoint: Checkpoint, unknown: int | None) -> SpecialTokens
     if not all(type(ending) is int for ending in endings):
         raise ExportError(f"{checkpoint.folder}: eos_token_id is {eos!r}; expected an id or a list of ids")
     pad = _first(checkpoint, "pad_token_id")
-    return SpecialTokens(pad if isinstance(pad, int) else endings[0] if endings else 0, endings, start, unknown)
+    padding = pad if isinstance(pad, int) else endings[0] if endings else 0
+    spec = checkpoint.network.spec
+    sizes = {
+        "pad_token_id": spec.encoder.embedding.vocab_size,
+        "decoder_start_token_id": spec.decoder.embedding.vocab_size,
+    }
+    for name, token in (("pad_token_id", padding), ("decoder_start_token_id", start)):
+        if not 0 <= token < sizes[name]:
+            raise ExportError(f"{checkpoint.folder}: {name} is {token}, outside the vocabulary of {sizes[name]} tokens")
+    return SpecialTokens(padding, endings, start, unknown)
 
 
 def generation_defaults(checkpoint: Checkpoint, positions: int | None, ignored: Collection[str]) -> dict[str, Any]:

@@ -17,7 +17,10 @@ from diptych.runtime.strategies import Hypothesis
 
 # Of an output's largest value, in float32. Healthy exports stay two orders of magnitude below.
 TOLERANCE = 1e-4
-NEW_TOKENS = 24
+NEW_TOKENS = 12
+# At most so many of the decoded sources may be near-ties: one of 102.
+NEAR_TIES = 0.01
+SOURCE_LENGTHS = (1, *(2 + index % 29 for index in range(101)))
 _SEED = 20170612
 
 
@@ -103,7 +106,10 @@ def check_parity(torch_decoder: CachedDecoder, onnx_decoder: CachedDecoder, mani
             _compare_tensors(report, case, torch_decoder, onnx_decoder, manifest, random)
     if report.failures:
         return report
-    for name, options in (("greedy", {"num_beams": 1}), ("beam 4", {"num_beams": 4, "num_return_sequences": 2})):
+    for name, options in (
+        ("greedy", {"num_beams": 1, "num_return_sequences": 1}),
+        ("beam 4", {"num_beams": 4, "num_return_sequences": 2}),
+    ):
         _compare_tokens(report, name, options, torch_decoder, onnx_decoder, manifest, random)
     return report
 
@@ -154,7 +160,7 @@ def _compare_tokens(
 ) -> None:
     """The same texts through the same loop; a difference within four logit errors is a near-tie."""
     engines = Generator(onnx_decoder, manifest), Generator(torch_decoder, manifest)
-    lengths = [min(length, manifest.source_positions or length) for length in (1, 2, 5, 9, 16, 30)]
+    lengths = [min(length, manifest.source_positions or length) for length in SOURCE_LENGTHS]
     ending = [token for token in manifest.tokens.eos[:1] if token < manifest.source_vocabulary] or [0]
     sources = [random.integers(0, manifest.source_vocabulary, length - 1).tolist() + ending for length in lengths]
     limit = min(NEW_TOKENS, manifest.target_positions - 1) if manifest.target_positions else NEW_TOKENS
@@ -166,7 +172,7 @@ def _compare_tokens(
         if kind == "faults":
             report.failures.append(f"{name}, source {index}: {explanation}")
     report.tokens[name] = counts
-    if counts["near-ties"] > max(1, len(sources) // 100):
+    if counts["near-ties"] > NEAR_TIES * len(sources):
         report.failures.append(f"{name}: {counts['near-ties']} near-ties in {len(sources)} sources, at most 1 %")
 
 

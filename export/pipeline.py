@@ -48,7 +48,7 @@ def export_checkpoint(
     ParityError or ExportError (ValueErrors).
     """
     checkpoint, bundle = Path(checkpoint), Path(bundle)
-    bundle = bundle.resolve() if bundle.is_symlink() else bundle
+    bundle = bundle.resolve() if bundle.is_symlink() else bundle.absolute()
     if task not in TASKS:
         raise ExportError(f"task {task!r} is not one of {', '.join(TASKS)}")
     _check_target(bundle, force)
@@ -73,6 +73,7 @@ def export_checkpoint(
             announce("comparing with PyTorch")
             report = _verify(staging, specs)
             report.raise_if_failed()
+        _check_target(bundle, force)
         _move_into_place(staging, bundle)
     return report
 
@@ -129,7 +130,9 @@ def _staging(bundle: Path) -> Iterator[Path]:
 
 
 def _move_into_place(staging: Path, bundle: Path) -> None:
-    staging.chmod(0o755)
+    umask = os.umask(0)
+    os.umask(umask)
+    staging.chmod(0o777 & ~umask)
     earlier = None
     if (bundle / ports.MANIFEST_FILE).is_file():
         earlier = staging.with_suffix(".earlier")
@@ -141,4 +144,4 @@ def _move_into_place(staging: Path, bundle: Path) -> None:
             earlier.rename(bundle)
         raise
     if earlier is not None:
-        shutil.rmtree(earlier)
+        shutil.rmtree(earlier, ignore_errors=True)

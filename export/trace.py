@@ -26,7 +26,12 @@ _FOLDED_ELEMENTS = 16
 def trace(spec: GraphSpec) -> ir.Model:
     """Export one graph. Raises ExportError if an axis that should vary was fixed, or the other way round."""
     with _quietly():
-        program = torch.export.export(spec.module, spec.arguments, dynamic_shapes=_dynamic(spec, _dim), strict=False)
+        try:
+            program = torch.export.export(
+                spec.module, spec.arguments, dynamic_shapes=_dynamic(spec, _dim), strict=False
+            )
+        except RuntimeError as error:
+            raise ExportError(f"{spec.file}: torch.export cannot trace the network: {error}") from error
         exported = torch.onnx.export(
             program,
             dynamic_shapes=_dynamic(spec, str),

@@ -58,9 +58,9 @@ class Config:
             self.fail(f"{key!r} is {value!r}; expected a value of type {kind.__name__}")
         return value
 
-    def size(self, key: str) -> int:
-        """A required whole number of at least 1."""
-        value = self.get(key, int)
+    def size(self, key: str, default: int = _MISSING) -> int:
+        """A whole number of at least 1."""
+        value = self.get(key, int, default)
         if value < 1:
             self.fail(f"{key!r} is {value}; expected at least 1")
         return value

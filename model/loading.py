@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.model.errors import CheckpointError
-from diptych.model.rules import Tensors
+from diptych.model.rules import Tensors, same
 
 
 def load_tensors(network: nn.Module, tensors: Tensors, problems: list[str], source: str) -> None:
@@ -27,9 +27,7 @@ def load_tensors(network: nn.Module, tensors: Tensors, problems: list[str], sour
         if problem:
             problems.append(problem)
             continue
-        problems += [
-            f"{name} differs from {first}, which it should share" for name, t in others if not _equal(t, value)
-        ]
+        problems += [f"{name} differs from {first}, which it should share" for name, t in others if not same(t, value)]
         with torch.no_grad():
             parameter.copy_(value)
     problems += [f"not used: {name} {list(value.shape)}" for name, value in unused.items()]
@@ -53,7 +51,3 @@ def _mismatch(name: str, value: Tensor, parameter: Tensor) -> str | None:
     if not value.is_floating_point():
         return f"not floating point: {name} is {value.dtype}; quantised weights are not supported"
     return None
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one, other.to(one.dtype))

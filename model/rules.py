@@ -102,7 +102,7 @@ def apply_rules(rules: Sequence[Rule], tensors: Tensors) -> tuple[Tensors, list[
         for rule in rules:
             renamed = {new: part for name, value in renamed.items() for new, part in rule(name, value).items()}
         for name, part in renamed.items():
-            if name in result and not _same(result[name], part):
+            if name in result and not same(result[name], part):
                 clashes.append(f"{origin[name]} and {original} are both {name}, and differ")
             result[name], origin[name] = part, original
     for rule in rules:
@@ -113,5 +113,6 @@ def apply_rules(rules: Sequence[Rule], tensors: Tensors) -> tuple[Tensors, list[
     return result, clashes
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one, other)
+def same(one: Tensor, other: Tensor) -> bool:
+    """Equal in shape and values, whatever their types."""
+    return one.shape == other.shape and torch.equal(one, other.to(one.dtype))

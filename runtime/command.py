@@ -11,7 +11,7 @@ from importlib import import_module, metadata
 import click
 
 from diptych.runtime.console import DEBUG, debug_option
-from diptych.runtime.errors import DiptychError, EngineError
+from diptych.runtime.errors import DiptychError
 
 _OWN = {
     "run": ("diptych.runtime.run_command", "Translate texts with a bundle."),
@@ -33,8 +33,6 @@ class Commands(click.Group):
             try:
                 command: click.Command = plugged[name].load()
             except ImportError as error:
-                if isinstance(error, EngineError):
-                    raise
                 raise click.ClickException(
                     f"`diptych {name}` needs what is not installed here ({error}): pip install 'diptych[export,cpu]'"
                 ) from error
@@ -82,16 +80,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone; Python must not complain about it when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         sys.exit(130)
-    except (DiptychError, OSError) as error:
+    except Exception as error:  # Whatever it is, one message; --debug shows the rest.
         if root is not None and root.obj == DEBUG:
             raise
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {_message(error)}", err=True)
         sys.exit(error.exit_status if isinstance(error, DiptychError) else 1)
+
+
+def _message(error: Exception) -> str:
+    """What went wrong; for what nobody foresaw, also its type and how to see more."""
+    if isinstance(error, DiptychError | OSError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory; try fewer beams, a smaller --batch-size, or shorter texts"
+    return f"{type(error).__name__}: {error} (--debug shows where)"
 
 
 def _plugged() -> dict[str, metadata.EntryPoint]:

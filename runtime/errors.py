@@ -3,7 +3,7 @@
 DiptychError
 ├── BundleError (ValueError)             a bundle that is damaged, altered, or not one
 │   └── BundleNotFoundError (FileNotFoundError)
-├── EngineError (ImportError)            no ONNX Runtime, or two that overwrite each other
+├── EngineError (RuntimeError)           no ONNX Runtime, two that overwrite each other, or one that failed
 ├── ProviderError (ValueError)           an execution provider that is unknown or does not work here
 ├── OptionError (ValueError)             a generation option that is unknown or out of range
 └── InputError (ValueError)              a text that cannot be processed
@@ -26,8 +26,8 @@ class BundleNotFoundError(BundleError, FileNotFoundError):
     exit_status = 2
 
 
-class EngineError(DiptychError, ImportError):
-    """ONNX Runtime is not installed, or twice."""
+class EngineError(DiptychError, RuntimeError):
+    """ONNX Runtime is not installed, or twice, or failed while running."""
 
 
 class ProviderError(DiptychError, ValueError):

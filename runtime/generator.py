@@ -55,12 +55,16 @@ class Generator:
 
     def stream(self, source: Sequence[int], **options: Any) -> Iterator[int]:
         """Greedy search over one source, each id as soon as it is chosen."""
-        chosen = self.defaults.updated({"num_return_sequences": 1, **options, "num_beams": 1})
+        chosen = self.defaults.updated({**options, "num_beams": 1, "num_return_sequences": 1})
         self.check(source)
         strategy, filters = self._search(1, chosen)
         for choice in generate(self.decoder, self._pad([list(source)]), self.prompt, strategy, filters):
             yield from choice.tokens.tolist()
         yield strategy.hypotheses()[0][0].ids[-1]
+
+    def check_options(self, **options: Any) -> None:
+        """Raises OptionError if a call with these options would."""
+        self._search(0, self.defaults.updated(options))
 
     def check(self, source: Sequence[int]) -> None:
         """Raises InputError if the model cannot read this source."""

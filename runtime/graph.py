@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from diptych.runtime.engine import onnxruntime as ort
-from diptych.runtime.errors import BundleError
-from diptych.runtime.providers import SessionSettings, check_provider, provider_name
+from diptych.runtime.errors import BundleError, EngineError, ProviderError
+from diptych.runtime.providers import CPU, SessionSettings, check_provider, provider_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = Mapping[str, Array]
@@ -36,20 +36,26 @@ class OrtGraph:
 
     def __init__(self, path: Path, settings: SessionSettings) -> None:
         """Raises ProviderError if the provider is unknown or does not start, BundleError if the file cannot be run."""
+        self.path = path
         provider = provider_name(settings.provider)
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = settings.threads
-        if settings.strict:
+        if settings.strict and provider != CPU:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
             self.session = ort.InferenceSession(path, options, providers=[provider])
         except Exception as error:  # ONNX Runtime's own exceptions share no base but this.
-            raise BundleError(f"{path}: ONNX Runtime cannot run this graph with {provider}: {error}") from error
+            if provider != CPU:
+                raise ProviderError(f"{provider} cannot run {path}: {error}") from error
+            raise BundleError(f"{path}: ONNX Runtime cannot run this graph: {error}") from error
         check_provider(provider, self.session.get_providers())
         self.inputs: dict[str, Shape] = {port.name: tuple(port.shape) for port in self.session.get_inputs()}
         self.outputs: dict[str, Shape] = {port.name: tuple(port.shape) for port in self.session.get_outputs()}
 
     def run(self, feeds: Arrays) -> dict[str, Array]:
-        values = self.session.run(None, dict(feeds))
+        try:
+            values = self.session.run(None, dict(feeds))
+        except Exception as error:  # Out of memory, or a driver that gave up.
+            raise EngineError(f"{self.path}: ONNX Runtime failed: {error}") from error
         return dict(zip(self.outputs, values, strict=True))

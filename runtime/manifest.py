@@ -115,7 +115,7 @@ def _from_json(values: dict[str, Any]) -> Manifest:
         | {
             "tokens": SpecialTokens(
                 pad=_check(tokens, "pad", int),
-                eos=tuple(_check(tokens, "eos", list)),
+                eos=_whole_numbers(tokens, "eos"),
                 decoder_start=_check(tokens, "decoder_start", int),
                 unknown=None if tokens["unknown"] is None else _check(tokens, "unknown", int),
             ),
@@ -128,11 +128,18 @@ def _tensor(entry: dict[str, Any]) -> TensorEntry:
     _check_names("a tensor", entry, TensorEntry)
     return TensorEntry(
         dtype=_check(entry, "dtype", str),
-        shape=tuple(_check(entry, "shape", list)),
+        shape=_whole_numbers(entry, "shape"),
         offset=_check(entry, "offset", int),
         length=_check(entry, "length", int),
         sha256=_check(entry, "sha256", str),
     )
+
+
+def _whole_numbers(values: dict[str, Any], name: str) -> tuple[int, ...]:
+    items = _check(values, name, list)
+    if not all(type(item) is int for item in items):
+        raise TypeError(f"{name} is {items!r:.60}, expected whole numbers")
+    return tuple(items)
 
 
 def _check_names(what: str, values: dict[str, Any], record: type) -> None:

@@ -1,14 +1,17 @@
 """Generation options: transformers' names and meanings, checked on construction."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from numbers import Integral
 from typing import Any, Literal
 
 from diptych.runtime.errors import OptionError
 
 DEFAULT_NEW_TOKENS = 256
+# Beyond these, scores overflow and memory runs out; nobody decodes so.
+LARGEST_PENALTY = 100
+MOST_BEAMS = 1000
 
 
 def _option(default: Any, meaning: str) -> Any:
@@ -49,10 +52,14 @@ class GenerationOptions:
                 raise OptionError(f"{name} is {value!r}; expected a whole number of at least {least}")
         for name in ("length_penalty", "repetition_penalty"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-                raise OptionError(f"{name} is {value!r}; expected a number")
-        if self.repetition_penalty <= 0:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_PENALTY:
+                raise OptionError(
+                    f"{name} is {value!r}; expected a number from -{LARGEST_PENALTY} to {LARGEST_PENALTY}"
+                )
+        if self.repetition_penalty < 1 / LARGEST_PENALTY:
             raise OptionError(f"repetition_penalty is {self.repetition_penalty!r}; expected a number above 0")
+        if self.num_beams > MOST_BEAMS:
+            raise OptionError(f"num_beams is {self.num_beams}; expected at most {MOST_BEAMS}")
         if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":
             raise OptionError(f"early_stopping is {self.early_stopping!r}; expected true, false or 'never'")
         if self.num_return_sequences > self.num_beams:
@@ -80,6 +87,9 @@ class GenerationOptions:
         changes = {name: _plain(name, value) for name, value in values.items()}
         if "max_length" in changes and "max_new_tokens" not in changes:
             changes["max_new_tokens"] = None
+        if "num_beams" in changes and "num_return_sequences" not in changes and type(changes["num_beams"]) is int:
+            # A checkpoint's many hypotheses do not stand in the way of a call for fewer beams.
+            changes["num_return_sequences"] = max(1, min(self.num_return_sequences, changes["num_beams"]))
         if "min_length" in changes and "min_new_tokens" not in changes:
             changes["min_new_tokens"] = None
         return replace(self, **changes)
@@ -119,6 +129,10 @@ _LEAST = {
 
 
 def _plain(name: str, value: Any) -> Any:
+    if value is None and isinstance(getattr(GenerationOptions, name), tuple):
+        return ()
+    if type(value) is not bool and isinstance(value, Integral):
+        value = int(value)
     if name == "bad_words_ids" and isinstance(value, list | tuple):
         return tuple(tuple(word) if isinstance(word, list | tuple) else word for word in value)
     if name in ("suppress_tokens", "begin_suppress_tokens") and isinstance(value, list):
@@ -126,7 +140,7 @@ def _plain(name: str, value: Any) -> Any:
     if name == "forced_eos_token_id":
         if isinstance(value, list | tuple):
             return tuple(value)
-        return () if value is None else (value,)
+        return (value,)
     return value
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from diptych.runtime.engine import onnxruntime as ort
 from diptych.runtime.errors import ProviderError
 
+CPU = "CPUExecutionProvider"
 _SUFFIX = "ExecutionProvider"
 
 

@@ -3,11 +3,11 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import click
 
@@ -19,7 +19,6 @@ from diptych.runtime.translator import Translation, Translator, load
 
 # Lines read, translated and written at a time: enough to batch those of like length, few enough to see results come.
 CHUNK = 256
-_EXISTING_FOLDER = click.Path(exists=True, path_type=Path)
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 Line = str | InputError
@@ -83,16 +82,39 @@ def command(
     """
     if texts and input_path:
         raise click.UsageError("give TEXT arguments or --input, not both")
+    if input_path and output_path and output_path.exists() and input_path.samefile(output_path):
+        raise click.UsageError("--input and --output are the same file")
     options = {name: value for name, value in generation.items() if value is not None}
     translator = load(bundle, provider=provider, threads=threads, strict_provider=strict_provider)
-    translator.generator.defaults.updated(options)
+    translator.generator.check_options(**options)
     if not (bundle / ports.VERIFICATION_FILE).is_file():
         note(f"{bundle} was exported without comparing it with PyTorch.")
     with ExitStack() as stack:
-        file = stack.enter_context(input_path.open("rb")) if input_path else sys.stdin.buffer
-        output = stack.enter_context(output_path.open("wb")) if output_path else sys.stdout.buffer
-        total = len(texts) if texts else _count_lines(input_path) if input_path else None
+        file = stack.enter_context(input_path.open("rb")) if input_path else _standard(sys.stdin, "stdin")
+        output = stack.enter_context(_written(output_path)) if output_path else _standard(sys.stdout, "stdout")
+        total = len(texts) or (_count_lines(input_path) if input_path and input_path.is_file() else None)
         return _run(translator, iter(texts) if texts else _lines(file), output, as_json, total, batch_size, options)
+
+
+def _standard(stream: TextIO | None, name: str) -> BinaryIO:
+    """A service may run us without one."""
+    if stream is None:
+        raise click.UsageError(f"{name} is closed; name a file instead")
+    return stream.buffer
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[BinaryIO]:
+    """A file that replaces an earlier one only when it is whole; a pipe or device is written to as it is."""
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    target = path.resolve()
+    partial = target.with_name(f"{target.name}.partial")
+    with partial.open("wb") as file:
+        yield file
+    partial.replace(target)
 
 
 def _run(
@@ -106,11 +128,11 @@ def _run(
 ) -> int:
     """Returns the exit status: 1 if any line was bad."""
     number, status = 0, 0
-    by_hand = total is None and sys.stdin.isatty()
+    by_hand = total is None and sys.stdin is not None and sys.stdin.isatty()
     if by_hand:
         note("Reading lines from the terminal; Ctrl-D ends.")
     chunk_size = 1 if by_hand else CHUNK
-    with progress(quiet=output is sys.stdout.buffer and sys.stdout.isatty()) as bar:
+    with progress(quiet=output.isatty()) as bar:
         task = bar.add_task("translating", total=total)
         while chunk := list(islice(lines, chunk_size)):
             readable = [line for line in chunk if isinstance(line, str)]
@@ -134,13 +156,13 @@ def _format(result: list[Translation] | InputError, as_json: bool) -> str:
     best = asdict(result[0])
     if len(result) > 1:
         best["hypotheses"] = [asdict(translation) for translation in result]
-    return json.dumps(best, ensure_ascii=False)
+    return json.dumps(best, ensure_ascii=False, allow_nan=False)
 
 
 def _lines(file: BinaryIO) -> Iterator[Line]:
-    for line in file:
+    for number, line in enumerate(file):
         try:
-            yield line.rstrip(b"\r\n").decode("utf-8")
+            yield line.rstrip(b"\r\n").decode("utf-8" if number else "utf-8-sig")
         except UnicodeDecodeError as error:
             yield InputError(f"not UTF-8: byte 0x{line[error.start]:02x} at {error.start + 1}; convert the input")
 

@@ -67,7 +67,7 @@ class Greedy:
         done = np.isin(tokens, self.eos) | (history.length + 1 >= self.length_limit)
         for row in np.flatnonzero(done):
             ids = [*history.generated[row].tolist(), int(tokens[row])]
-            self.results[self.sources[row]] = [Hypothesis(ids, float(self.running[row]))]
+            self.results[self.sources[row]] = [Hypothesis(ids, float(max(self.running[row], UNFINISHED)))]
         rows = np.flatnonzero(~done)
         choice = Choice(rows, tokens[rows], self.sources)
         self.sources, self.running = self.sources[rows], self.running[rows]
@@ -165,9 +165,10 @@ class Beam:
 
 
 def log_softmax(scores: Array) -> Array:
-    """Over the last axis, in float32; rows may hold minus infinity."""
-    shifted = scores - scores.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+    """Over the last axis, in float32; a row of nothing but minus infinity stays so."""
+    least, smallest = np.finfo(np.float32).min, np.finfo(np.float32).tiny
+    shifted = scores - np.maximum(scores.max(axis=-1, keepdims=True), least)
+    return np.asarray(shifted - np.log(np.maximum(np.exp(shifted).sum(axis=-1, keepdims=True), smallest)))
 
 
 def _top(values: Array, count: int) -> tuple[Array, Array]:

@@ -28,6 +28,10 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, special tokens added. Raises InputError if it has no known character."""
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(f"not Unicode text: a lone surrogate at {error.start + 1}; convert the input") from error
         encoding = self._tokenizer.encode(text)
         content = [i for i, special in zip(encoding.ids, encoding.special_tokens_mask, strict=True) if not special]
         if not content:

@@ -78,7 +78,7 @@ class Translator:
         for token in self.generator.stream(self._encode(text), **options):
             ids.append(token)
             current = self.tokenizer.decode(ids)
-            if not current.endswith(UNFINISHED_CHARACTER):
+            if not current.endswith(UNFINISHED_CHARACTER) and current != shown:
                 yield current[len(shown) :]
                 shown = current
         rest = self.tokenizer.decode(ids)[len(shown) :]

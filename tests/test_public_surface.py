@@ -7,9 +7,9 @@ import pytest
 
 SURFACE = {
     "diptych.model": {
-        "Activation", "Attention", "Checkpoint", "CheckpointError", "CheckpointNotFoundError", "Embedding",
-        "EncoderDecoder", "FeedForward", "Head", "Layer", "LayerNorm", "Learned", "Positions", "Sinusoidal", "Stack",
-        "load_checkpoint",
+        "Activation", "Attention", "Bucketed", "Checkpoint", "CheckpointError", "CheckpointNotFoundError", "Embedding",
+        "EncoderDecoder", "FeedForward", "Head", "Layer", "LayerNorm", "Learned", "Norm", "Positions", "RMSNorm",
+        "Sinusoidal", "Stack", "load_checkpoint",
     },
     "diptych.export": {"ExportError", "ParityError", "ParityReport", "TargetExistsError", "export_checkpoint"},
     "diptych.runtime": {

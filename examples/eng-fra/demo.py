@@ -30,7 +30,7 @@ def main() -> None:
     )
     for row in zip(SENTENCES, greedy, beams, strict=True):
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """BLEU of PyTorch and of the exported bundle on the held-out sentences: `python evaluate.py CORPUS CHECKPOINT BUNDLE`.
 
 Both decode through the same loop, so a difference can only come from the graphs. Scored by sacreBLEU against every
-reference translation.
+reference translation. The exit status is 1 if they differ by more than 0.01 BLEU.
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -21,9 +22,10 @@ from diptych.runtime import Generator, Translator, load
 from diptych.runtime.decoder import CachedDecoder
 
 BATCH = 64
+TOLERANCE = 0.01
 
 
-def main() -> None:
+def main() -> int:
     arguments = parse_arguments()
     test = split(read_pairs(arguments.corpus)).test[: arguments.sentences]
     onnx = load(arguments.bundle)
@@ -31,19 +33,24 @@ def main() -> None:
     decoder = CachedDecoder(TorchGraph(encoder_graph(network)), TorchGraph(decoder_graph(network)))
     torch = Translator(onnx.tokenizer, Generator(decoder, onnx.generator.manifest))
     table = Table("search", "PyTorch BLEU", "ONNX BLEU", "lines that differ", "PyTorch s", "ONNX s")
+    unequal = 0
     for name, beams in (("greedy", 1), ("beam 4", 4)):
         (expected, torch_seconds), (found, onnx_seconds) = (
             translate_all(engine, test, beams, f"{label}, {name}")
             for engine, label in ((torch, "PyTorch"), (onnx, "ONNX"))
         )
         differing = sum(one != other for one, other in zip(expected, found, strict=True))
-        scores = (f"{bleu(lines, test):.2f}" for lines in (expected, found))
-        table.add_row(name, *scores, str(differing), f"{torch_seconds:.0f}", f"{onnx_seconds:.0f}")
+        scores = bleu(expected, test), bleu(found, test)
+        unequal += abs(scores[0] - scores[1]) > TOLERANCE
+        table.add_row(
+            name, *(f"{score:.2f}" for score in scores), str(differing), f"{torch_seconds:.0f}", f"{onnx_seconds:.0f}"
+        )
     console = Console(highlight=False)
     console.print(table)
     references = sum(len(source.references) for source in test)
     console.print(f"{len(test):,} English sentences never trained on, {references:,} references")
     console.print(f"sacreBLEU {sacrebleu.__version__}, tokenizer 13a, cased")
+    return int(unequal > 0)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -73,4 +80,4 @@ def bleu(lines: list[str], test: list[Source]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -108,4 +108,4 @@ class Layout:
 
 def _target_vocabulary(config: Config) -> int:
     """Marian's decoder may have a vocabulary of its own."""
-    return config.get("decoder_vocab_size", int, config.size("vocab_size"))
+    return config.size("decoder_vocab_size", config.size("vocab_size"))

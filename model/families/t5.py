@@ -30,21 +30,33 @@ def architecture(config: Config) -> arch.EncoderDecoder:
         "input",
     )
     relative = arch.Bucketed(
-        config.get("relative_attention_num_buckets", int, 32), config.get("relative_attention_max_distance", int, 128)
+        config.size("relative_attention_num_buckets", 32), config.size("relative_attention_max_distance", 128)
     )
+    if relative.count < 4 or relative.farthest <= relative.count // 2:
+        config.fail(
+            f"relative_attention_num_buckets is {relative.count} and relative_attention_max_distance is "
+            f"{relative.farthest}; expected at least 4 buckets, and a distance above half as many"
+        )
     encoder, decoder = (
         arch.Stack(width, layers, arch.Embedding(vocab_size, None), layer, norm, relative)
-        for layers in (depth, config.get("num_decoder_layers", int, depth))
+        for layers in (depth, config.size("num_decoder_layers", depth))
     )
-    # transformers 5 says scale_decoder_outputs, and tie_word_embeddings is true whatever the file holds; older versions
-    # say only the latter, false where the head is its own and nothing is scaled.
-    scaled = config.get("scale_decoder_outputs", bool, config.get("tie_word_embeddings", bool, True))
-    head = arch.Head(tied=False, scale=width**-0.5 if scaled else 1.0)
+    head = arch.Head(tied=False, scale=width**-0.5 if _scaled(config) else 1.0)
     return arch.EncoderDecoder(encoder, decoder, head, shared_embedding=True)
 
 
+def _scaled(config: Config) -> bool:
+    """Whether the head reads scaled states, as where T5's authors tied it to the embeddings.
+
+    transformers 5 says `scale_decoder_outputs`, with `tie_word_embeddings` true whatever the file holds; older versions
+    say only the latter.
+    """
+    return config.get("scale_decoder_outputs", bool, config.get("tie_word_embeddings", bool, True))
+
+
 def rules(config: Config) -> Sequence[Rule]:
-    del config
+    # A head that was never tied must be in the file.
+    tied = [Copy("decoder.head.weight", "decoder.embedding.tokens.weight")] if _scaled(config) else []
     return (
         Rename(r"^shared\.", "decoder.embedding.tokens."),
         Rename(r"\.embed_tokens\.", ".embedding.tokens."),
@@ -68,5 +80,5 @@ def rules(config: Config) -> Sequence[Rule]:
         Rename(r"\.v\.", ".value."),
         Rename(r"\.o\.", ".output."),
         TRANSPOSE_LINEARS,
-        Copy("decoder.head.weight", "decoder.embedding.tokens.weight"),
+        *tied,
     )
