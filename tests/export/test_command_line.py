@@ -26,8 +26,8 @@ def test_success_prints_files_and_parity(command_export: tuple[Path, Finished]) 
     assert finished.returncode == 0, finished.stderr
     assert finished.stderr == ""
     assert "Compared with PyTorch: worst relative error" in finished.stdout
-    assert "Token ids, greedy: 6 identical" in finished.stdout
-    assert "Token ids, beam 4: 6 identical" in finished.stdout
+    assert "Token ids, greedy: 102 identical" in finished.stdout
+    assert "Token ids, beam 4: 102 identical" in finished.stdout
     listed = {
         line.split("│")[1].strip(): line.split("│")[2].strip() for line in finished.stdout.splitlines() if "│" in line
     }

@@ -1,5 +1,6 @@
 """Every family against transformers: the networks in PyTorch, and greedy and beam search through the runtime's loop."""
 
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from diptych.export.defaults import generation_defaults, special_tokens
 from diptych.export.graphs import decoder_graph, encoder_graph
 from diptych.export.torch_graph import TorchGraph
-from diptych.model import Checkpoint, load_checkpoint
+from diptych.model import Checkpoint, CheckpointError, load_checkpoint
 from diptych.runtime import Generator
 from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.manifest import Manifest
@@ -80,9 +81,8 @@ def pair(
     config = getattr(transformers, f"{name}Config")(**values)
     reference = getattr(transformers, HEADS.get(name, f"{name}ForConditionalGeneration"))(config).eval()
     randomise(reference, 7)
-    fixed = {key: value.clone() for key, value in reference.state_dict().items() if "embed_positions" in key}
     if name in ("Marian", "Pegasus"):
-        restore_computed_positions(reference, fixed)
+        restore_computed_positions(reference)
     if hasattr(reference, "final_logits_bias"):
         reference.final_logits_bias.copy_(torch.linspace(-0.5, 0.5, reference.final_logits_bias.shape[-1])[None])
     folder = tmp_path_factory.mktemp("family")
@@ -90,7 +90,7 @@ def pair(
     return reference, load_checkpoint(folder)
 
 
-def restore_computed_positions(reference: Any, _: dict[str, Tensor]) -> None:
+def restore_computed_positions(reference: Any) -> None:
     """Computed tables are parameters there, and were filled with noise like the others."""
     for side in (reference.model.encoder, reference.model.decoder):
         with torch.no_grad():
@@ -183,3 +183,47 @@ def test_a_saved_position_table_that_is_computed_is_passed_over(tmp_path: Path, 
     names = {"model.encoder.embed_positions.weight": table, "model.decoder.embed_positions.weight": table.clone()}
     save_file(tensors | names, tmp_path / "model.safetensors")
     assert load_checkpoint(tmp_path).family == "marian"
+
+
+@pytest.fixture
+def untied_t5(tmp_path: Path, randomise: Randomise) -> tuple[Any, Path]:
+    """T5 1.1, whose head is its own, under the configuration that transformers 4 wrote."""
+    reference = transformers.T5ForConditionalGeneration(transformers.T5Config(**CASES["t5 1.1"][1])).eval()
+    randomise(reference, 7)
+    reference.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text()) | {"tie_word_embeddings": False}
+    config.pop("scale_decoder_outputs", None)
+    path.write_text(json.dumps(config))
+    return reference, tmp_path
+
+
+def test_an_own_head_is_neither_tied_nor_scaled(untied_t5: tuple[Any, Path]) -> None:
+    reference, folder = untied_t5
+    head = load_checkpoint(folder).network.decoder.head
+    assert torch.equal(head.weight, reference.lm_head.weight)
+    assert not torch.equal(head.weight, reference.shared.weight)
+    assert head.scale == 1.0
+
+
+def test_an_own_head_must_be_in_the_file(untied_t5: tuple[Any, Path]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    _, folder = untied_t5
+    tensors = load_file(folder / "model.safetensors")
+    save_file(
+        {name: value for name, value in tensors.items() if name != "lm_head.weight"}, folder / "model.safetensors"
+    )
+    with pytest.raises(CheckpointError, match=r"missing: decoder\.head\.weight"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "values", [{"relative_attention_num_buckets": 1}, {"relative_attention_max_distance": 4}, {"num_decoder_layers": 0}]
+)
+def test_sizes_that_cannot_be_are_refused(untied_t5: tuple[Any, Path], values: dict[str, int]) -> None:
+    _, folder = untied_t5
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    with pytest.raises(CheckpointError, match=next(iter(values))):
+        load_checkpoint(folder)
