@@ -34,12 +34,12 @@ BAD_OTHERS = [
     *[("early_stopping", value) for value in ("always", "true", 1, 0, None, [])],
     *[
         ("bad_words_ids", value)
-        for value in ("x", 5, [5], [[]], [[1], []], [["a"]], [[1.5]], [[True]], [[-1]], {}, None)
+        for value in ("x", 5, [5], [[]], [[1], []], [["a"]], [[1.5]], [[True]], [[-1]], {})
     ],
     *[
         (name, value)
         for name in ("suppress_tokens", "begin_suppress_tokens")
-        for value in ("ab", 5, ["a"], [1.5], [-1], [True], [[1]], {}, None)
+        for value in ("ab", 5, ["a"], [1.5], [-1], [True], [[1]], {})
     ],
     *[("forced_eos_token_id", value) for value in ("ab", ["a"], [1.5], -1, [-1], [True], [[1]])],
 ]
@@ -93,6 +93,8 @@ def test_a_good_value_is_kept_as_it_is(name: str, value: Any) -> None:
         ("forced_eos_token_id", 0, (0,)),
         ("forced_eos_token_id", [3, 4], (3, 4)),
         ("forced_eos_token_id", None, ()),
+        ("bad_words_ids", None, ()),
+        ("suppress_tokens", None, ()),
         ("forced_eos_token_id", [], ()),
     ],
 )
@@ -205,3 +207,11 @@ def test_a_limit_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(OptionError, match=message):
         GenerationOptions.from_mapping(options).length_limit(prompt, positions)
+
+
+def test_fewer_beams_than_the_checkpoint_returns_are_no_conflict() -> None:
+    options = GenerationOptions.from_mapping({"num_beams": 4, "num_return_sequences": 3})
+    assert options.updated({"num_beams": 1}).num_return_sequences == 1
+    assert options.updated({"num_beams": 5}).num_return_sequences == 3
+    with pytest.raises(OptionError, match="num_return_sequences"):
+        options.updated({"num_beams": 1, "num_return_sequences": 3})
