@@ -48,7 +48,7 @@ def export_checkpoint(
     ParityError or ExportError (ValueErrors).
     """
     checkpoint, bundle = Path(checkpoint), Path(bundle)
-    bundle = bundle.resolve() if bundle.is_symlink() else bundle.absolute()
+    bundle = bundle.resolve() if bundle.exists() else bundle.absolute()
     if task not in TASKS:
         raise ExportError(f"task {task!r} is not one of {', '.join(TASKS)}")
     _check_target(bundle, force)

@@ -45,18 +45,22 @@ def architecture(config: Config) -> arch.EncoderDecoder:
     return arch.EncoderDecoder(encoder, decoder, head, shared_embedding=True)
 
 
-def _scaled(config: Config) -> bool:
-    """Whether the head reads scaled states, as where T5's authors tied it to the embeddings.
+def _tied(config: Config) -> bool:
+    """Whether a head that is not in the file is the token matrix; what is in the file counts in any case."""
+    return config.get("tie_word_embeddings", bool, True)
 
-    transformers 5 says `scale_decoder_outputs`, with `tie_word_embeddings` true whatever the file holds; older versions
-    say only the latter.
+
+def _scaled(config: Config) -> bool:
+    """Whether the head reads scaled states: T5 1.0's does, 1.1's and mT5's do not.
+
+    transformers 5 says `scale_decoder_outputs`, and ties whatever the file holds; older versions say only the latter.
     """
-    return config.get("scale_decoder_outputs", bool, config.get("tie_word_embeddings", bool, True))
+    scaled = config.get("scale_decoder_outputs", bool, _tied(config))
+    return scaled and config.values["model_type"] != "mt5"
 
 
 def rules(config: Config) -> Sequence[Rule]:
-    # A head that was never tied must be in the file.
-    tied = [Copy("decoder.head.weight", "decoder.embedding.tokens.weight")] if _scaled(config) else []
+    tied = [Copy("decoder.head.weight", "decoder.embedding.tokens.weight")] if _tied(config) else []
     return (
         Rename(r"^shared\.", "decoder.embedding.tokens."),
         Rename(r"\.embed_tokens\.", ".embedding.tokens."),

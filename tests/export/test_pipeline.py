@@ -108,7 +108,7 @@ def test_manifest_is_true(transformer_checkpoint: Path, transformer_bundle: Path
     assert manifest["format_version"] == 1
     assert manifest["task"] == "translate"
     assert manifest["family"] == "transformer"
-    assert manifest["tokens"] == {"pad": 0, "eos": [2], "decoder_start": 1}
+    assert manifest["tokens"] == {"pad": 0, "eos": [2], "decoder_start": 1, "unknown": 3}
     assert manifest["generation"] == {"max_length": 40, "num_beams": 1}
     assert (manifest["source_positions"], manifest["target_positions"]) == (64, 64)
     assert manifest["tools"]["torch"] == torch.__version__
@@ -220,7 +220,7 @@ def test_bundle_behind_a_link_is_replaced_by_force(transformer_checkpoint: Path,
 
 @pytest.mark.usefixtures("known_graphs")
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, MemoryError])
-@pytest.mark.parametrize("stage", ["trace", "write_models", "_manifest", "check_parity", "_move_into_place"])
+@pytest.mark.parametrize("stage", ["trace", "write_models", "_facts", "check_parity", "_move_into_place"])
 def test_failure_leaves_everything_as_it_was(
     stage: str, failure: Failure, transformer_checkpoint: Path, earlier: Path, monkeypatch: Patch
 ) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from diptych.export.defaults import generation_defaults, special_tokens
@@ -42,7 +43,7 @@ T5_LIKE: dict[str, Any] = {
     "d_kv": 10,
     "d_ff": 40,
     "num_heads": 3,
-    "num_layers": 1,
+    "num_layers": 3,
     "num_decoder_layers": 2,
     "relative_attention_num_buckets": 8,
     "relative_attention_max_distance": 20,
@@ -173,8 +174,6 @@ def ending(row: list[int], length: int) -> list[int]:
 
 def test_a_saved_position_table_that_is_computed_is_passed_over(tmp_path: Path, randomise: Randomise) -> None:
     """Older Marian checkpoints store it."""
-    from safetensors.torch import load_file, save_file
-
     config = transformers.MarianConfig(**CASES["marian"][1])
     reference = transformers.MarianMTModel(config)
     reference.save_pretrained(tmp_path)
@@ -189,8 +188,11 @@ def test_a_saved_position_table_that_is_computed_is_passed_over(tmp_path: Path, 
 def untied_t5(tmp_path: Path, randomise: Randomise) -> tuple[Any, Path]:
     """T5 1.1, whose head is its own, under the configuration that transformers 4 wrote."""
     reference = transformers.T5ForConditionalGeneration(transformers.T5Config(**CASES["t5 1.1"][1])).eval()
+    reference.lm_head.weight = nn.Parameter(torch.empty(VOCAB, 24))
     randomise(reference, 7)
     reference.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors") | {"lm_head.weight": reference.lm_head.weight.detach()}
+    save_file(tensors, tmp_path / "model.safetensors")
     path = tmp_path / "config.json"
     config = json.loads(path.read_text()) | {"tie_word_embeddings": False}
     config.pop("scale_decoder_outputs", None)
@@ -207,8 +209,6 @@ def test_an_own_head_is_neither_tied_nor_scaled(untied_t5: tuple[Any, Path]) -> 
 
 
 def test_an_own_head_must_be_in_the_file(untied_t5: tuple[Any, Path]) -> None:
-    from safetensors.torch import load_file, save_file
-
     _, folder = untied_t5
     tensors = load_file(folder / "model.safetensors")
     save_file(

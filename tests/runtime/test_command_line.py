@@ -456,7 +456,7 @@ def edited(**changes: Any) -> Damage:
         ({"format_version": 2}, "2"),
         ({"format_version": 99}, "99"),
         ({"format_version": "1"}, "format version"),
-        ({"format_version": ...}, "format_version"),
+        ({"format_version": ...}, "format version"),
         ({"tokens": ...}, "tokens"),
         ({"tokens": {"pad": 0}}, ""),
         ({"tokens": 5}, ""),

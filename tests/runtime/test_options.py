@@ -32,10 +32,7 @@ BAD_OTHERS = [
     ("repetition_penalty", 0.0),
     ("repetition_penalty", -1.5),
     *[("early_stopping", value) for value in ("always", "true", 1, 0, None, [])],
-    *[
-        ("bad_words_ids", value)
-        for value in ("x", 5, [5], [[]], [[1], []], [["a"]], [[1.5]], [[True]], [[-1]], {})
-    ],
+    *[("bad_words_ids", value) for value in ("x", 5, [5], [[]], [[1], []], [["a"]], [[1.5]], [[True]], [[-1]], {})],
     *[
         (name, value)
         for name in ("suppress_tokens", "begin_suppress_tokens")
