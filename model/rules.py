@@ -72,19 +72,19 @@ class Zeros:
     name: str
     length: int
 
-    def __call__(self, name: str, tensor: Tensor) -> Tensors:
-        return {name: tensor}
+    def default(self, _: Tensors) -> Tensor | None:
+        return torch.zeros(self.length)
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A tensor that is left out where it equals another."""
+    """A tensor that some checkpoints leave out because it equals another."""
 
     name: str
     original: str
 
-    def __call__(self, name: str, tensor: Tensor) -> Tensors:
-        return {name: tensor}
+    def default(self, tensors: Tensors) -> Tensor | None:
+        return tensors.get(self.original)
 
 
 Rule = Rename | Split | Transpose | Squeeze | Ignore | Zeros | Copy
@@ -97,19 +97,19 @@ def apply_rules(rules: Sequence[Rule], tensors: Tensors) -> tuple[Tensors, list[
     result: Tensors = {}
     origin: dict[str, str] = {}
     clashes = []
+    changes = [rule for rule in rules if not isinstance(rule, Zeros | Copy)]
     for original, tensor in tensors.items():
         renamed = {original: tensor}
-        for rule in rules:
-            renamed = {new: part for name, value in renamed.items() for new, part in rule(name, value).items()}
+        for change in changes:
+            renamed = {new: part for name, value in renamed.items() for new, part in change(name, value).items()}
         for name, part in renamed.items():
             if name in result and not same(result[name], part):
                 clashes.append(f"{origin[name]} and {original} are both {name}, and differ")
             result[name], origin[name] = part, original
     for rule in rules:
-        if isinstance(rule, Zeros):
-            result.setdefault(rule.name, torch.zeros(rule.length))
-        elif isinstance(rule, Copy) and rule.original in result:
-            result.setdefault(rule.name, result[rule.original])
+        if isinstance(rule, Zeros | Copy) and rule.name not in result:
+            default = rule.default(result)
+            result |= {} if default is None else {rule.name: default}
     return result, clashes
 
 
