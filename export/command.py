@@ -62,7 +62,8 @@ def show(bundle: Path, report: ParityReport | None) -> None:
         return
     console.print(
         f"Compared with PyTorch: worst relative error {report.worst:.1e} of {len(report.errors)} outputs "
-        f"(at most {report.tolerance:.0e})"
+        f"(at most {report.tolerance:.0e})",
+        soft_wrap=True,
     )
     for search, counts in report.tokens.items():
         listing = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count or kind == "identical")
