@@ -63,13 +63,8 @@ def decoder_outputs(layers: int) -> list[Port]:
     return [Port(LOGITS, (ROWS, TARGET_LENGTH, None)), *present]
 
 
-def past_name(present: str) -> str:
-    """`present.3.decoder.key` -> `past_key_values.3.decoder.key`: the input that an output becomes at the next step."""
-    return present.replace("present.", "past_key_values.", 1)
-
-
 def present_name(past: str) -> str:
-    """The inverse of `past_name`."""
+    """`past_key_values.3.decoder.key` -> `present.3.decoder.key`: the output that becomes this input."""
     return past.replace("past_key_values.", "present.", 1)
 
 

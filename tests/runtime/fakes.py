@@ -211,7 +211,11 @@ def logits_alone(source: Sequence[int], target: Sequence[int]) -> Array:
     ids, target_ids = np.array([source], dtype=np.int64), np.array([target], dtype=np.int64)
     encoded = FakeEncoder().run({ports.INPUT_IDS: ids, ports.ATTENTION_MASK: np.ones_like(ids)})
     graph = FakeDecoderGraph()
-    cross = {ports.past_name(name): value for name, value in encoded.items() if name.startswith("present.")}
+    cross = {
+        name.replace("present.", "past_key_values."): value
+        for name, value in encoded.items()
+        if name.startswith("present.")
+    }
     past = {name: np.zeros((1, HEADS, 0, HEAD_DIM), dtype=np.float32) for name in graph.inputs if ".decoder." in name}
     outputs = graph.run(
         {
