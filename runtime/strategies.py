@@ -16,18 +16,17 @@ UNFINISHED = np.float32(-1.0e9)
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """ids: what was generated, the ending EOS included. score: see `Strategy`."""
+    """ids: what was generated, the ending EOS included. score: as `Greedy` and `Beam` define it."""
 
     ids: list[int]
     score: float
 
 
 class Choice(NamedTuple):
-    """The rows [R'] to go on from, the next token [R'] of each, and to which source each belongs."""
+    """The rows [R'] to go on from, and the next token [R'] of each."""
 
     rows: Array
     tokens: Array
-    sources: Array
 
 
 class Strategy(Protocol):
@@ -69,9 +68,8 @@ class Greedy:
             ids = [*history.generated[row].tolist(), int(tokens[row])]
             self.results[self.sources[row]] = [Hypothesis(ids, float(max(self.running[row], UNFINISHED)))]
         rows = np.flatnonzero(~done)
-        choice = Choice(rows, tokens[rows], self.sources)
         self.sources, self.running = self.sources[rows], self.running[rows]
-        return choice._replace(sources=self.sources)
+        return Choice(rows, tokens[rows])
 
     def hypotheses(self) -> list[list[Hypothesis]]:
         return self.results
@@ -119,7 +117,7 @@ class Beam:
             keep &= ~self.is_finished.all(axis=1)
         rows, tokens = np.take_along_axis(rows, best, axis=1)[keep], np.take_along_axis(tokens, best, axis=1)[keep]
         self._leave(keep)
-        return Choice(rows.reshape(-1), tokens.reshape(-1), self.sources.repeat(beams))
+        return Choice(rows.reshape(-1), tokens.reshape(-1))
 
     def hypotheses(self) -> list[list[Hypothesis]]:
         return self.results
