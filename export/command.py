@@ -9,20 +9,21 @@ from rich.text import Text
 
 from diptych.export.errors import ExportError
 from diptych.export.parity import ParityReport
-from diptych.export.pipeline import TASKS, export_checkpoint
+from diptych.export.pipeline import export_checkpoint
 from diptych.model.errors import CheckpointError, CheckpointNotFoundError
+from diptych.model.tasks import TASKS
 from diptych.runtime.console import debug_option, note
 
 
 @click.command("export")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--task", type=click.Choice(TASKS), default=TASKS[0], show_default=True, help="What the bundle is for.")
+@click.option("--task", type=click.Choice(TASKS), help="What the bundle is for; else what the checkpoint was made for.")
 @click.option("--force", is_flag=True, help="Replace an earlier bundle.")
 @click.option("--no-verify", is_flag=True, help="Do not compare the graphs with PyTorch.")
 @click.option("--ignore-config-key", "ignored", multiple=True, metavar="KEY", help="Pass over an unknown key.")
 @debug_option
-def export(checkpoint: Path, bundle: Path, task: str, force: bool, no_verify: bool, ignored: tuple[str, ...]) -> None:
+def export(checkpoint: Path, bundle: Path, task: str | None, force: bool, no_verify: bool, ignored: tuple[str, ...]) -> None:
     """Export the folder CHECKPOINT (config.json, weights, tokenizer.json) as the folder BUNDLE.
 
     The graphs are compared with PyTorch before the bundle appears; if they differ, there is none.

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from diptych.export.errors import ExportError
+from diptych.model import architecture as arch
 from diptych.model.checkpoint import Checkpoint
 from diptych.runtime.errors import OptionError
 from diptych.runtime.manifest import SpecialTokens
@@ -46,26 +47,42 @@ _INERT = frozenset(
 )
 
 
-def special_tokens(checkpoint: Checkpoint, unknown: int | None) -> SpecialTokens:
-    """The ids that decoding needs; `unknown` is the tokenizer's. Raises ExportError if decoding could not start."""
-    start = _first(checkpoint, "decoder_start_token_id", "bos_token_id")
-    if not isinstance(start, int):
-        raise ExportError(f"{checkpoint.folder}: no decoder_start_token_id in generation_config.json or config.json")
+def special_tokens(checkpoint: Checkpoint, unknown: int | None = None, mask: int | None = None) -> SpecialTokens:
+    """The ids that reading and decoding need; `unknown` and `mask` are the tokenizer's. Raises ExportError if decoding could not start."""
     eos = _first(checkpoint, "eos_token_id")
     endings = tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,)
     if not all(type(ending) is int for ending in endings):
         raise ExportError(f"{checkpoint.folder}: eos_token_id is {eos!r}; expected an id or a list of ids")
     pad = _first(checkpoint, "pad_token_id")
-    padding = pad if isinstance(pad, int) else endings[0] if endings else 0
-    spec = checkpoint.network.spec
-    sizes = {
-        "pad_token_id": spec.encoder.embedding.vocab_size,
-        "decoder_start_token_id": spec.decoder.embedding.vocab_size,
-    }
-    for name, token in (("pad_token_id", padding), ("decoder_start_token_id", start)):
-        if not 0 <= token < sizes[name]:
-            raise ExportError(f"{checkpoint.folder}: {name} is {token}, outside the vocabulary of {sizes[name]} tokens")
-    return SpecialTokens(padding, endings, start, unknown)
+    found = SpecialTokens(
+        pad=pad if isinstance(pad, int) and pad >= 0 else endings[0] if endings else 0,
+        eos=endings,
+        decoder_start=_decoder_start(checkpoint),
+        unknown=unknown,
+        mask=mask,
+    )
+    sides = {"pad_token_id": (found.pad, source_side(checkpoint.network.spec))}
+    if isinstance(checkpoint.network.spec, arch.EncoderDecoder) and found.decoder_start is not None:
+        sides["decoder_start_token_id"] = found.decoder_start, checkpoint.network.spec.decoder
+    for name, (token, side) in sides.items():
+        size = side.embedding.vocab_size
+        if not 0 <= token < size:
+            raise ExportError(f"{checkpoint.folder}: {name} is {token}, outside the vocabulary of {size} tokens")
+    return found
+
+
+def source_side(spec: arch.Architecture) -> arch.Stack:
+    """What reads the text: the encoder, or the decoder where it is alone."""
+    return spec.decoder if isinstance(spec, arch.DecoderOnly) else spec.encoder
+
+
+def _decoder_start(checkpoint: Checkpoint) -> int | None:
+    if not isinstance(checkpoint.network.spec, arch.EncoderDecoder):
+        return None
+    start = _first(checkpoint, "decoder_start_token_id", "bos_token_id")
+    if not isinstance(start, int):
+        raise ExportError(f"{checkpoint.folder}: no decoder_start_token_id in generation_config.json or config.json")
+    return start
 
 
 def generation_defaults(checkpoint: Checkpoint, positions: int | None, ignored: Collection[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The two graphs as modules: what each computes, on which example inputs it is traced."""
+"""The graphs as modules: what each computes, on which example inputs it is traced."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from diptych.model.encoder_decoder import EncoderDecoder
+from diptych.model import architecture as arch
+from diptych.model.networks import DecoderOnly, EncoderDecoder, EncoderOnly, Network
 from diptych.runtime import ports
 
 KeyValue = tuple[Tensor, Tensor]
 
 # Distinct and at least 2: torch.export specialises on 0 and 1, and merges axes of equal length.
 _SOURCES, _ROWS, _SOURCE_LENGTH, _TARGET_LENGTH, _PAST_LENGTH = 2, 6, 7, 4, 5
+_KEPT = 3
 
 
 class EncoderGraph(nn.Module):
@@ -29,11 +31,15 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """The decoder under its full name, so that weights and scopes are called the same in graph and network."""
+    """A decoder that looks back, and its head, under their full names: weights and scopes are called as in the network.
+
+    Logits of the last `num_logits_to_keep` new tokens, of all if it is 0: a long prompt needs those of its end only.
+    """
 
     def __init__(self, network: EncoderDecoder) -> None:
         super().__init__()
         self.decoder = network.decoder
+        self.head = network.head
 
     def forward(
         self,
@@ -43,11 +49,85 @@ class DecoderGraph(nn.Module):
         encoder_attention_mask: Tensor,
         cross: Sequence[KeyValue],
         past: Sequence[KeyValue],
+        num_logits_to_keep: Tensor,
     ) -> tuple[Tensor, list[KeyValue]]:
-        result: tuple[Tensor, list[KeyValue]] = self.decoder(
-            input_ids, position_ids, decoder_attention_mask, encoder_attention_mask, cross, past
+        hidden, present = self.decoder(
+            input_ids, position_ids, decoder_attention_mask, past, cross, encoder_attention_mask
         )
-        return result
+        return self.head(_last(hidden, num_logits_to_keep)), present
+
+
+class CausalGraph(nn.Module):
+    """The same of a decoder that looks back at nothing but itself."""
+
+    def __init__(self, network: DecoderOnly) -> None:
+        super().__init__()
+        self.decoder = network.decoder
+        self.head = network.head
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        attention_mask: Tensor,
+        past: Sequence[KeyValue],
+        num_logits_to_keep: Tensor,
+    ) -> tuple[Tensor, list[KeyValue]]:
+        hidden, present = self.decoder(input_ids, position_ids, attention_mask, past)
+        assert self.head is not None
+        return self.head(_last(hidden, num_logits_to_keep)), present
+
+
+def _last(hidden: Tensor, count: Tensor) -> Tensor:
+    """[R, T, width] -> the last `count` of T, or all if it is 0: minus 0 is the start."""
+    kept = count.item()
+    torch._check(kept >= 0)  # noqa: SLF001  What tells torch.export that a number is a size.
+    return hidden[:, -kept:]
+
+
+class TextGraph(nn.Module):
+    """Whole texts in; what an encoder's head says of them out, or its states."""
+
+    def __init__(self, network: EncoderOnly) -> None:
+        super().__init__()
+        self.encoder = network.encoder
+        self.head = network.head
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        hidden: Tensor = self.encoder(input_ids, attention_mask, token_type_ids)
+        return hidden if self.head is None else self.head(hidden)
+
+
+class AnswerGraph(TextGraph):
+    """The head's two numbers for each token apart: where an answer starts, and where it ends."""
+
+    def forward(  # type: ignore[override]
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        return super().forward(input_ids, attention_mask, token_type_ids).unbind(-1)
+
+
+class StatesGraph(nn.Module):
+    """Whole texts in, a decoder's states out: each token has seen those before it, and nothing is cached."""
+
+    def __init__(self, network: DecoderOnly) -> None:
+        super().__init__()
+        self.decoder = network.decoder
+        self.layers = network.spec.decoder.layers
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        rows = input_ids.shape[0]
+        past = [
+            (hidden, hidden)
+            for layer in self.layers
+            for hidden in [torch.zeros(rows, layer.attention.cached_heads, 0, layer.attention.head_dim)]
+        ]
+        positions = (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
+        hidden, _ = self.decoder(input_ids, positions, attention_mask, past)
+        states: Tensor = hidden
+        return states
 
 
 @dataclass(frozen=True)
@@ -61,8 +141,19 @@ class GraphSpec:
     outputs: list[ports.Port]
 
 
+def graphs(network: Network, task: str) -> list[GraphSpec]:
+    """The graphs of a network: an encoder's and a decoder's, or one."""
+    match network:
+        case EncoderDecoder():
+            return [encoder_graph(network), decoder_graph(network)]
+        case DecoderOnly() if network.head is not None:
+            return [_causal_graph(network)]
+        case DecoderOnly() | EncoderOnly():
+            return [_text_graph(network, task)]
+
+
 def encoder_graph(network: EncoderDecoder) -> GraphSpec:
-    layers = network.spec.decoder.depth
+    layers = len(network.spec.decoder.layers)
     ids, mask = _ids(_SOURCES, _SOURCE_LENGTH), _ones(_SOURCES, _SOURCE_LENGTH)
     return GraphSpec(
         ports.ENCODER_FILE,
@@ -74,28 +165,64 @@ def encoder_graph(network: EncoderDecoder) -> GraphSpec:
 
 
 def decoder_graph(network: EncoderDecoder) -> GraphSpec:
-    stack = network.spec.decoder
-    attention = stack.layer.attention
-
-    def entries(rows: int, length: int) -> list[KeyValue]:
-        shape = rows, attention.heads, length, attention.head_dim
-        return [(torch.zeros(shape), torch.zeros(shape)) for _ in range(stack.depth)]
-
+    layers = network.spec.decoder.layers
+    cross = [layer.cross_attention for layer in layers if layer.cross_attention is not None]
     arguments = (
         _ids(_ROWS, _TARGET_LENGTH),
         _ids(_ROWS, _TARGET_LENGTH),
         _ones(_ROWS, _PAST_LENGTH + _TARGET_LENGTH),
         _ones(_SOURCES, _SOURCE_LENGTH),
-        entries(_SOURCES, _SOURCE_LENGTH),
-        entries(_ROWS, _PAST_LENGTH),
+        [_entry(attention, _SOURCES, _SOURCE_LENGTH) for attention in cross],
+        [_entry(layer.attention, _ROWS, _PAST_LENGTH) for layer in layers],
+        torch.tensor(_KEPT),
     )
     return GraphSpec(
         ports.DECODER_FILE,
         DecoderGraph(network).eval(),
         arguments,
-        ports.decoder_inputs(stack.depth),
-        ports.decoder_outputs(stack.depth),
+        ports.decoder_inputs(len(layers)),
+        ports.decoder_outputs(len(layers)),
     )
+
+
+def _causal_graph(network: DecoderOnly) -> GraphSpec:
+    layers = network.spec.decoder.layers
+    arguments = (
+        _ids(_ROWS, _TARGET_LENGTH),
+        _ids(_ROWS, _TARGET_LENGTH),
+        _ones(_ROWS, _PAST_LENGTH + _TARGET_LENGTH),
+        [_entry(layer.attention, _ROWS, _PAST_LENGTH) for layer in layers],
+        torch.tensor(_KEPT),
+    )
+    return GraphSpec(
+        ports.MODEL_FILE,
+        CausalGraph(network).eval(),
+        arguments,
+        ports.causal_inputs(len(layers)),
+        ports.causal_outputs(len(layers)),
+    )
+
+
+def _text_graph(network: EncoderOnly | DecoderOnly, task: str) -> GraphSpec:
+    ids, mask = _ids(_SOURCES, _SOURCE_LENGTH), _ones(_SOURCES, _SOURCE_LENGTH)
+    if isinstance(network, DecoderOnly):
+        module: nn.Module = StatesGraph(network)
+        types = False
+    else:
+        module = AnswerGraph(network) if task == "answer" else TextGraph(network)
+        types = network.spec.encoder.embedding.token_types > 1
+    return GraphSpec(
+        ports.MODEL_FILE,
+        module.eval(),
+        (ids, mask, _ids(_SOURCES, _SOURCE_LENGTH)) if types else (ids, mask),
+        ports.text_inputs(token_types=types),
+        ports.text_outputs(task),
+    )
+
+
+def _entry(attention: arch.Attention, rows: int, length: int) -> KeyValue:
+    shape = rows, attention.cached_heads, length, attention.head_dim
+    return torch.zeros(shape), torch.zeros(shape)
 
 
 def _ids(rows: int, length: int) -> Tensor:

@@ -11,7 +11,8 @@ from diptych.export.errors import ParityError
 from diptych.runtime import ports
 from diptych.runtime.decoder import CachedDecoder, Sources
 from diptych.runtime.generator import Generator
-from diptych.runtime.graph import Array
+from diptych.runtime.graph import Array, Graph
+from diptych.runtime.history import PADDING
 from diptych.runtime.manifest import Manifest
 from diptych.runtime.strategies import Hypothesis
 
@@ -53,6 +54,16 @@ CASES = (
     Case(2, 31, 1, 17, 5, ragged=True),
 )
 
+# Texts, their length, and where they are padded.
+TEXT_CASES = (
+    (1, 1, "full"),
+    (1, 13, "full"),
+    (3, 9, "right"),
+    (3, 9, "left"),
+    (5, 31, "right"),
+    (2, 128, "right"),
+)
+
 
 @dataclass
 class ParityReport:
@@ -75,7 +86,7 @@ class ParityReport:
     def worst(self) -> float:
         return max(error for error, _ in self.errors.values())
 
-    def record(self, output: str, case: Case, ours: Array, reference: Array) -> None:
+    def record(self, output: str, case: Case | str, ours: Array, reference: Array) -> None:
         """Keep the relative error max|a - b| / max|b|; a NaN or another shape is a failure of its own."""
         error = relative_error(ours, reference)
         if output == ports.LOGITS and np.isfinite(error):
@@ -114,6 +125,34 @@ def check_parity(torch_decoder: CachedDecoder, onnx_decoder: CachedDecoder, mani
     return report
 
 
+def check_text_parity(torch_graph: Graph, onnx_graph: Graph, manifest: Manifest) -> ParityReport:
+    """Compare two graphs that read whole texts, padded on the right and on the left."""
+    report = ParityReport()
+    random = np.random.default_rng(_SEED)
+    for texts, length, padding in TEXT_CASES:
+        if length > (manifest.source_positions or sys.maxsize):
+            continue
+        mask = np.ones((texts, length), dtype=np.int64)
+        if padding != "full":
+            mask[_left_padding(texts, length)] = 0
+            mask = mask if padding == "left" else np.ascontiguousarray(mask[:, ::-1])
+        ids = np.where(mask, random.integers(0, manifest.source_vocabulary, mask.shape), manifest.tokens.pad)
+        feeds = {ports.INPUT_IDS: ids, ports.ATTENTION_MASK: mask, ports.TOKEN_TYPE_IDS: _second_half(mask)}
+        feeds = {name: feeds[name] for name in torch_graph.inputs}
+        ours, reference = onnx_graph.run(feeds), torch_graph.run(feeds)
+        for name, values in reference.items():
+            case = f"{texts} texts of {length} ({padding})"
+            by_token = ports.SEQUENCE_LENGTH in torch_graph.outputs[name]
+            seen = mask != 0 if by_token else np.ones(texts, dtype=bool)
+            report.record(name, case, ours[name][seen], values[seen])
+    return report
+
+
+def _second_half(mask: Array) -> Array:
+    """Token types of a pair of texts."""
+    return np.asarray((np.arange(mask.shape[1]) >= mask.shape[1] // 2) * mask)
+
+
 def relative_error(ours: Array, reference: Array) -> float:
     """max|a - b| / max|b|; infinite where a shape differs or a value is not finite."""
     if ours.shape != reference.shape or not np.isfinite(ours).all():
@@ -132,18 +171,20 @@ def _compare_tensors(
 ) -> None:
     vocab_size = int(torch_decoder.decoder.outputs[ports.LOGITS][-1])
     sources = _random_sources(case, manifest.source_vocabulary, random)
-    feeds = {ports.INPUT_IDS: sources.ids, ports.ATTENTION_MASK: sources.mask}
-    encoded = onnx_decoder.encoder.run(feeds), torch_decoder.encoder.run(feeds)
-    for name in encoded[1]:
-        ours, reference = (_unpadded(outputs[name], sources.mask) for outputs in encoded)
-        report.record(name, case, ours, reference)
+    if onnx_decoder.encoder is not None and torch_decoder.encoder is not None:
+        feeds = {ports.INPUT_IDS: sources.ids, ports.ATTENTION_MASK: sources.mask}
+        encoded = onnx_decoder.encoder.run(feeds), torch_decoder.encoder.run(feeds)
+        for name in encoded[1]:
+            ours, reference = (_unpadded(outputs[name], sources.mask) for outputs in encoded)
+            report.record(name, case, ours, reference)
     rows = case.sources * case.rows_per_source
     states = onnx_decoder.start(sources, case.rows_per_source), torch_decoder.start(sources, case.rows_per_source)
     for length in filter(None, (case.past, case.new)):
         ids = random.integers(0, vocab_size, (rows, length))
-        mask = _left_padding(rows, length) if case.ragged and not states[0].mask.shape[1] else np.ones_like(ids)
-        logits = onnx_decoder.forward(states[0], ids, mask), torch_decoder.forward(states[1], ids, mask)
-        report.record(ports.LOGITS, case, logits[0][mask != 0], logits[1][mask != 0])
+        if case.ragged and not states[0].mask.shape[1]:
+            ids[_left_padding(rows, length)] = PADDING
+        logits = onnx_decoder.forward(states[0], ids), torch_decoder.forward(states[1], ids)
+        report.record(ports.LOGITS, case, logits[0][ids >= 0], logits[1][ids >= 0])
         for name in torch_decoder.past_names:
             ours, reference = (_unpadded(state.past[name], state.mask) for state in states)
             report.record(ports.present_name(name), case, ours, reference)
@@ -160,10 +201,13 @@ def _compare_tokens(
 ) -> None:
     """The same texts through the same loop; a difference within four logit errors is a near-tie."""
     engines = Generator(onnx_decoder, manifest), Generator(torch_decoder, manifest)
-    lengths = [min(length, manifest.source_positions or length) for length in SOURCE_LENGTHS]
+    longest = manifest.source_positions or sys.maxsize
+    limit = min(NEW_TOKENS, manifest.target_positions - 1) if manifest.target_positions else NEW_TOKENS
+    if torch_decoder.encoder is None:
+        longest = max(1, longest - limit)
+    lengths = [min(length, longest) for length in SOURCE_LENGTHS]
     ending = [token for token in manifest.tokens.eos[:1] if token < manifest.source_vocabulary] or [0]
     sources = [random.integers(0, manifest.source_vocabulary, length - 1).tolist() + ending for length in lengths]
-    limit = min(NEW_TOKENS, manifest.target_positions - 1) if manifest.target_positions else NEW_TOKENS
     ours, reference = (engine(sources, max_new_tokens=limit, **options) for engine in engines)
     counts = {"identical": 0, "near-ties": 0, "faults": 0}
     for index, (one, other) in enumerate(zip(ours, reference, strict=True)):
@@ -205,8 +249,10 @@ def _margin(
     decoder: CachedDecoder, source: list[int], prefix: list[int], candidates: list[int], manifest: Manifest
 ) -> float:
     """How far apart PyTorch's logits of the candidates are after this prefix."""
-    state = decoder.start(Sources.pad([source], manifest.tokens.pad), rows_per_source=1)
-    logits = decoder.step(state, np.array([[manifest.tokens.decoder_start, *prefix]]))[0, candidates]
+    prompt = source if decoder.encoder is None else [manifest.tokens.decoder_start]
+    encoded = [] if decoder.encoder is None else source
+    state = decoder.start(Sources.pad([encoded], manifest.tokens.pad), rows_per_source=1)
+    logits = decoder.step(state, np.array([[*prompt, *prefix]]))[0, candidates]
     return float(np.ptp(logits)) if len(candidates) == 2 else float("inf")
 
 
@@ -221,7 +267,7 @@ def _random_sources(case: Case, vocab_size: int, random: np.random.Generator) ->
 
 def _left_padding(rows: int, length: int) -> Array:
     """Row r lacks its first r tokens, cyclically; every row keeps at least its last."""
-    return (np.arange(length) >= (np.arange(rows) % length)[:, None]).astype(np.int64)
+    return np.asarray(np.arange(length) < (np.arange(rows) % length)[:, None])
 
 
 def _unpadded(values: Array, mask: Array) -> Array:

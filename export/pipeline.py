@@ -10,22 +10,24 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-from diptych.export.defaults import generation_defaults, special_tokens
+from diptych.export.defaults import generation_defaults, source_side, special_tokens
 from diptych.export.errors import ExportError, TargetExistsError
-from diptych.export.graphs import GraphSpec, decoder_graph, encoder_graph
-from diptych.export.parity import ParityReport, check_parity
+from diptych.export.graphs import GraphSpec, graphs
+from diptych.export.parity import ParityReport, check_parity, check_text_parity
+from diptych.export.sentences import default_pooling, read_sentence_settings
 from diptych.export.tokenizer import read_tokenizer
 from diptych.export.torch_graph import TorchGraph
 from diptych.export.trace import trace
 from diptych.export.weights_file import write_models
+from diptych.model import architecture as arch
 from diptych.model.checkpoint import Checkpoint, load_checkpoint
+from diptych.model.tasks import GENERATING, TASKS
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle, file_digest
 from diptych.runtime.decoder import CachedDecoder
-from diptych.runtime.manifest import Manifest
+from diptych.runtime.manifest import Labels, Manifest, Pooling
 from diptych.runtime.providers import SessionSettings
 
-TASKS = ("translate",)
 _COPIED = ("config.json", "generation_config.json", ports.TOKENIZER_FILE)
 _TOOLS = ("diptych", "torch", "onnx", "onnxscript", "onnx-ir")
 
@@ -34,28 +36,31 @@ def export_checkpoint(
     checkpoint: Path | str,
     bundle: Path | str,
     *,
-    task: str = "translate",
+    task: str | None = None,
     force: bool = False,
     verify: bool = True,
     ignored_keys: Collection[str] = (),
     announce: Callable[[str], None] = lambda stage: None,
 ) -> ParityReport | None:
-    """Write the encoder-decoder in the folder `checkpoint` as a bundle, and prove that it computes the same.
+    """Write the model in the folder `checkpoint` as a bundle, and prove that it computes the same.
 
-    force: replace an earlier bundle. verify: compare with PyTorch; the report is returned, and kept in the bundle.
+    task: what the bundle is for, one of `diptych.model.tasks.TASKS`; else what the checkpoint was made for. force:
+    replace an earlier bundle. verify: compare with PyTorch; the report is returned, and kept in the bundle.
     ignored_keys: configuration keys to pass over. announce: told the name of each stage as it begins. Nothing is left
     behind, and an earlier bundle is untouched, unless everything succeeded. Raises CheckpointError, TargetExistsError,
     ParityError or ExportError (ValueErrors).
     """
     checkpoint, bundle = Path(checkpoint), Path(bundle)
     bundle = bundle.resolve() if bundle.exists() else bundle.absolute()
-    if task not in TASKS:
+    if task is not None and task not in TASKS:
         raise ExportError(f"task {task!r} is not one of {', '.join(TASKS)}")
     _check_target(bundle, force)
     announce("reading the checkpoint")
-    loaded = load_checkpoint(checkpoint, ignored_keys)
-    facts = _facts(loaded, task, read_tokenizer(checkpoint), ignored_keys)
-    specs = [encoder_graph(loaded.network), decoder_graph(loaded.network)]
+    sentences = read_sentence_settings(checkpoint) if task in (None, "embed") else None
+    source = sentences.folder if sentences else checkpoint
+    loaded = load_checkpoint(source, "embed" if sentences else task, ignored_keys)
+    facts = _facts(loaded, sentences.pooling if sentences else None, read_tokenizer(source), ignored_keys)
+    specs = graphs(loaded.network, loaded.task)
     with _staging(bundle) as staging:
         models = []
         for spec in specs:
@@ -64,8 +69,8 @@ def export_checkpoint(
         announce("writing")
         tensors = write_models(models, staging)
         for name in _COPIED:
-            if (checkpoint / name).is_file():
-                shutil.copyfile(checkpoint / name, staging / name)
+            if (source / name).is_file():
+                shutil.copyfile(source / name, staging / name)
         digests = {path.name: file_digest(path) for path in staging.iterdir() if path.name != ports.WEIGHTS_FILE}
         replace(facts, files=digests, tensors=tensors).write(staging)
         report = None
@@ -87,18 +92,23 @@ def _check_target(bundle: Path, force: bool) -> None:
         raise TargetExistsError(f"{bundle} is a bundle already; replace it with --force, or choose another name")
 
 
-def _facts(loaded: Checkpoint, task: str, unknown: int | None, ignored: Collection[str]) -> Manifest:
+def _facts(loaded: Checkpoint, pooling: Pooling | None, unknown: int | None, ignored: Collection[str]) -> Manifest:
     """The manifest before there are files. Raises ExportError where the checkpoint's options cannot be honoured."""
-    encoder, decoder = loaded.network.spec.encoder, loaded.network.spec.decoder
-    positions = decoder.embedding.longest
+    spec = loaded.network.spec
+    side = source_side(spec)
+    positions = None if isinstance(spec, arch.EncoderOnly) else spec.decoder.longest
+    generating = loaded.task in GENERATING
+    multi = loaded.config.get("problem_type") == "multi_label_classification"
     return Manifest(
-        task=task,
+        task=loaded.task,
         family=loaded.family,
         tokens=special_tokens(loaded, unknown),
-        source_vocabulary=encoder.embedding.vocab_size,
-        source_positions=encoder.embedding.longest,
+        source_vocabulary=side.embedding.vocab_size,
+        source_positions=side.longest,
         target_positions=positions,
-        generation=generation_defaults(loaded, positions, ignored),
+        generation=generation_defaults(loaded, positions, ignored) if generating else {},
+        labels=Labels(loaded.labels, multi) if loaded.labels else None,
+        pooling=(pooling or default_pooling(spec)) if loaded.task == "embed" else None,
         tools={name: metadata.version(name) for name in _TOOLS},
         source={path.name: file_digest(path) for path in loaded.files},
     )
@@ -107,8 +117,14 @@ def _facts(loaded: Checkpoint, task: str, unknown: int | None, ignored: Collecti
 def _verify(staging: Path, specs: list[GraphSpec]) -> ParityReport:
     """Compare the bundle as the runtime opens it with the network it came from."""
     opened = Bundle.open(staging)
-    encoder, decoder = (TorchGraph(spec) for spec in specs)
-    report = check_parity(CachedDecoder(encoder, decoder), opened.decoder(SessionSettings()), opened.manifest)
+    settings = SessionSettings()
+    references = [TorchGraph(spec) for spec in specs]
+    if opened.manifest.task in GENERATING:
+        *encoder, decoder = references
+        reference = CachedDecoder(encoder[0] if encoder else None, decoder)
+        report = check_parity(reference, opened.decoder(settings), opened.manifest)
+    else:
+        report = check_text_parity(references[0], opened.model(settings), opened.manifest)
     text = json.dumps(report.as_json(), indent=1, sort_keys=True)
     (staging / ports.VERIFICATION_FILE).write_text(text + "\n", encoding="utf-8")
     return report

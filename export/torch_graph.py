@@ -24,7 +24,7 @@ class TorchGraph:
         }
 
     def run(self, feeds: Arrays) -> dict[str, Array]:
-        tensors = [torch.from_numpy(np.ascontiguousarray(feeds[name])) for name in self.inputs]
+        tensors = [torch.from_numpy(np.asarray(feeds[name], order="C")) for name in self.inputs]
         arguments = pytree.tree_unflatten(tensors, self._structure)
         with torch.inference_mode():
             outputs = pytree.tree_leaves(self.module(*arguments))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import torch
 from onnxscript import optimizer
@@ -43,8 +44,10 @@ def trace(spec: GraphSpec) -> ir.Model:
         )
         assert exported is not None
         model = exported.model
+        _name_kept_logits(model, spec)
         optimizer.optimize_ir(model, input_size_limit=_FOLDED_ELEMENTS, output_size_limit=_FOLDED_ELEMENTS)
     _tidy(model, spec.file)
+    _make_optional(model.graph, ports.NUM_LOGITS_TO_KEEP)
     _check_axes(model.graph.inputs, spec.inputs, spec.file)
     _check_axes(model.graph.outputs, spec.outputs, spec.file)
     return model
@@ -52,7 +55,7 @@ def trace(spec: GraphSpec) -> ir.Model:
 
 def _dim(axis: str) -> Any:
     """A sum of two axes is left for torch to derive."""
-    return Dim.DYNAMIC if axis == ports.TOTAL_LENGTH else Dim(axis)
+    return Dim.DYNAMIC if " + " in axis else Dim(axis)
 
 
 def _dynamic(spec: GraphSpec, name: Callable[[str], Any]) -> Any:
@@ -60,6 +63,28 @@ def _dynamic(spec: GraphSpec, name: Callable[[str], Any]) -> Any:
     axes = [{place: name(axis) for place, axis in enumerate(port.axes) if axis is not None} for port in spec.inputs]
     _, structure = pytree.tree_flatten(spec.arguments)
     return pytree.tree_unflatten(axes, structure)
+
+
+def _name_kept_logits(model: ir.Model, spec: GraphSpec) -> None:
+    """How many logits there are depends on a value, for which torch makes up a name."""
+    for value, port in zip(model.graph.outputs, spec.outputs, strict=True):
+        if ports.NUM_LOGITS in port.axes and value.shape is not None:
+            invented = value.shape[port.axes.index(ports.NUM_LOGITS)]
+            for node in model.graph.all_nodes():
+                for output in node.outputs:
+                    output.shape = _renamed(output.shape, invented, ports.NUM_LOGITS)
+
+
+def _renamed(shape: ir.Shape | None, old: Any, new: str) -> ir.Shape | None:
+    return None if shape is None else ir.Shape([new if axis == old else axis for axis in shape])
+
+
+def _make_optional(graph: ir.Graph, name: str) -> None:
+    """An input that is an initializer too has that as its default; here 0."""
+    for value in graph.inputs:
+        if value.name == name:
+            value.const_value = ir.tensor(np.array(0, dtype=np.int64), name=name)
+            graph.register_initializer(value)
 
 
 def _tidy(model: ir.Model, file: str) -> None:

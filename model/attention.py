@@ -5,30 +5,40 @@ from torch import Tensor, nn
 
 from diptych.model import architecture as arch
 from diptych.model.linear import Linear
+from diptych.model.rotary import Rotation, rotate
 
 KeyValue = tuple[Tensor, Tensor]
 
 
 class Attention(nn.Module):
-    """Queries come from `forward`, keys and values from `project`: at once, from a cache, or from another graph."""
+    """Queries come from `forward`, keys and values from `project`: at once, from a cache, or from another graph.
+
+    G of the H heads' keys and values exist where groups of queries share them, else G = H.
+    """
 
     def __init__(self, width: int, spec: arch.Attention) -> None:
         super().__init__()
-        inner = spec.heads * spec.head_dim
         self.heads = spec.heads
+        self.cached_heads = spec.cached_heads
         self.head_dim = spec.head_dim
+        self.window = spec.window
         self.scale = spec.head_dim**-0.5 if spec.scale is None else spec.scale
+        inner, cached = spec.heads * spec.head_dim, spec.cached_heads * spec.head_dim
         self.query = Linear(width, inner, bias=spec.bias)
-        self.key = Linear(width, inner, bias=spec.bias)
-        self.value = Linear(width, inner, bias=spec.bias)
-        self.output = Linear(inner, width, bias=spec.bias)
+        self.key = Linear(width, cached, bias=spec.bias)
+        self.value = Linear(width, cached, bias=spec.bias)
+        self.output = Linear(inner, width, bias=spec.bias if spec.output_bias is None else spec.output_bias)
 
-    def project(self, hidden: Tensor) -> KeyValue:
-        """hidden [B, S, width] -> keys and values, each [B, H, S, D]."""
-        return self._split_heads(self.key(hidden)), self._split_heads(self.value(hidden))
+    def project(self, hidden: Tensor, rotation: Rotation | None = None) -> KeyValue:
+        """hidden [B, S, width] -> keys and values, each [B, G, S, D]."""
+        key, value = self._split_heads(self.key(hidden)), self._split_heads(self.value(hidden))
+        key = key if rotation is None else rotate(key, rotation)
+        return key.transpose(1, 2), value.transpose(1, 2)
 
-    def forward(self, hidden: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        """hidden [R, T, width], keys and values [B, H, S, D], bias [B, 1 or H, 1 or T, S] -> [R, T, width].
+    def forward(
+        self, hidden: Tensor, keys: Tensor, values: Tensor, bias: Tensor, rotation: Rotation | None = None
+    ) -> Tensor:
+        """hidden [R, T, width], keys and values [B, G, S, D], bias [B, 1 or H, 1 or T, S] -> [R, T, width].
 
         R may be K times B: the K adjacent rows of a source then attend to its one copy of keys and values, as K times
         as many queries.
@@ -37,11 +47,21 @@ class Attention(nn.Module):
         query = self.query(hidden)
         if self.scale != 1.0:
             query = query * self.scale
+        if rotation is not None:
+            query = rotate(self._split_heads(query), rotation)
         query = query.reshape(keys.shape[0], -1, self.heads, self.head_dim).transpose(1, 2)  # [B, H, K·T, D]
-        weights = torch.softmax(query @ keys.transpose(-1, -2) + bias, dim=-1)
-        context = (weights @ values).transpose(1, 2)  # [B, K·T, H, D]
+        context = self._attend(query, keys, values, bias).transpose(1, 2)  # [B, K·T, H, D]
         return self.output(context.reshape(rows, length, self.heads * self.head_dim))
 
+    def _attend(self, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+        """query [B, H, K·T, D] -> [B, H, K·T, D]; the H / G heads of a group are more queries of its one key head."""
+        if self.cached_heads == self.heads:
+            return torch.softmax(query @ keys.transpose(-1, -2) + bias, dim=-1) @ values
+        grouped = query.unflatten(1, (self.cached_heads, -1))  # [B, G, H / G, K·T, D]
+        scores = (grouped @ keys.unsqueeze(2).transpose(-1, -2)).flatten(1, 2)
+        weights = torch.softmax(scores + bias, dim=-1).unflatten(1, (self.cached_heads, -1))
+        return (weights @ values.unsqueeze(2)).flatten(1, 2)
+
     def _split_heads(self, projected: Tensor) -> Tensor:
-        batch, length, _ = projected.shape
-        return projected.view(batch, length, self.heads, self.head_dim).transpose(1, 2)
+        """[R, T, H·D] -> [R, T, H, D]"""
+        return projected.unflatten(-1, (-1, self.head_dim))

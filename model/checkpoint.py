@@ -1,16 +1,18 @@
 """From a checkpoint folder to a network: the door where every layout becomes ours."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diptych.model import architecture as arch
 from diptych.model.config import Config, read_json
-from diptych.model.encoder_decoder import EncoderDecoder
 from diptych.model.errors import CheckpointError, CheckpointNotFoundError
 from diptych.model.families import FAMILIES
 from diptych.model.loading import load_tensors
-from diptych.model.rules import apply_rules
+from diptych.model.networks import Network, make_network
+from diptych.model.rules import ENCODER_ALONE, WITHOUT_HEAD, Rule, apply_rules
+from diptych.model.tasks import choose_task
 from diptych.model.weights import find_weights, read_tensors
 
 
@@ -18,47 +20,73 @@ from diptych.model.weights import find_weights, read_tensors
 class Checkpoint:
     """A loaded network and what its folder says about using it.
 
-    config, generation: the values of `config.json` and `generation_config.json` (empty if there is none). files: every
-    file that was read.
+    task: what it was loaded for. labels: the names of its classes, if the task has such. config, generation: the values
+    of `config.json` and `generation_config.json` (empty if there is none). files: every file that was read.
     """
 
     folder: Path
     family: str
-    network: EncoderDecoder
+    task: str
+    network: Network
+    labels: tuple[str, ...] | None
     config: dict[str, Any]
     generation: dict[str, Any]
     files: list[Path]
 
 
-def load_checkpoint(folder: Path, ignored_keys: Collection[str] = ()) -> Checkpoint:
+def load_checkpoint(folder: Path, task: str | None = None, ignored_keys: Collection[str] = ()) -> Checkpoint:
     """Read `config.json`, `generation_config.json` and the weights of `folder`; float32, ready for inference.
 
-    Raises CheckpointNotFoundError (a FileNotFoundError) if there is no such folder, CheckpointError (a ValueError) for
-    anything in it that is missing, damaged, unknown or does not fit.
+    task: what the network is wanted for; else what the checkpoint was made for. Raises CheckpointNotFoundError (a
+    FileNotFoundError) if there is no such folder, CheckpointError (a ValueError) for anything in it that is missing,
+    damaged, unknown or does not fit.
     """
     config = _read_config(folder)
-    family = FAMILIES[config.values["model_type"]]
-    spec = family.architecture(config)
-    rules = family.rules(config)
+    model_type = config.values["model_type"]
+    family = FAMILIES[model_type]
+    tensors = read_tensors(folder)
+    task = choose_task(config, task, family.tasks(config), tensors)
+    spec, rules = _for_states(task, family.architecture(config, task), family.rules(config, task))
+    labels = config.labels() if task in ("classify", "tag") else None
     config.finish(ignored_keys)
-    network = EncoderDecoder(spec)
-    tensors, clashes = apply_rules(rules, read_tensors(folder))
+    network = make_network(spec)
+    tensors, clashes = apply_rules(rules, tensors)
     load_tensors(network, tensors, clashes, str(folder))
     generation_path = folder / "generation_config.json"
     generation_files = [generation_path] if generation_path.is_file() else []
     return Checkpoint(
         folder=folder,
-        family=config.values["model_type"],
+        family=model_type,
+        task=task,
         network=network.eval().requires_grad_(False),
+        labels=labels,
         config=config.values,
         generation=read_json(generation_path) if generation_files else {},
         files=[config.path, *generation_files, *find_weights(folder)],
     )
 
 
+def _for_states(task: str, spec: arch.Architecture, rules: Sequence[Rule]) -> tuple[arch.Architecture, Sequence[Rule]]:
+    """Where embeddings are asked for: no head, and of two panels the encoder."""
+    if task != "embed":
+        return spec, rules
+    match spec:
+        case arch.EncoderDecoder():
+            return arch.EncoderOnly(spec.encoder, None), (*rules, *ENCODER_ALONE)
+        case arch.DecoderOnly():
+            return arch.DecoderOnly(spec.decoder, None), (*rules, *WITHOUT_HEAD)
+        case arch.EncoderOnly():
+            return arch.EncoderOnly(spec.encoder, None), rules
+
+
 def _read_config(folder: Path) -> Config:
     if not folder.is_dir():
         raise CheckpointNotFoundError(f"{folder}: no such folder; expected a checkpoint with config.json and weights")
+    if (folder / "adapter_config.json").is_file():
+        raise CheckpointError(
+            f"{folder}: it is an adapter (adapter_config.json); supported are whole models, so merge it into its base "
+            "model (in peft: merge_and_unload) and save that"
+        )
     path = folder / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{folder}: no config.json; expected it beside the weights")

@@ -12,21 +12,33 @@ _MISSING: Any = object()
 
 # Of training, of bookkeeping, of other libraries, or said again in generation_config.json.
 _INERT = frozenset(
-    """_name_or_path _num_labels activation_dropout add_cross_attention architectures attention_dropout author auto_map
-    batch_first chunk_size_feed_forward classif_dropout classifier_dropout cross_attention_hidden_size
-    decoder_layerdrop dropout dropout_rate dtype encoder_layerdrop extra_pos_embeddings finetuning_task
-    force_bos_token_to_be_generated gradient_checkpointing id2label init_std initializer_factor initializer_range
-    is_decoder is_encoder_decoder label2id layerdrop license num_hidden_layers output_attentions output_hidden_states
-    output_past prefix problem_type pruned_heads replacing_rate return_dict sep_token_id student_decoder_layers
+    """_name_or_path _num_labels activation_dropout add_cross_attention architectures attention_dropout
+    attention_probs_dropout_prob attn_pdrop author auto_map batch_first chunk_size_feed_forward classif_dropout
+    classifier_dropout cross_attention_hidden_size decoder_layerdrop dropout dropout_rate dtype embd_pdrop
+    embed_dropout encoder_layerdrop extra_pos_embeddings finetuning_task force_bos_token_to_be_generated
+    gradient_checkpointing hidden_dropout_prob id2label init_std initializer_factor initializer_range is_decoder
+    is_encoder_decoder label2id layerdrop license num_hidden_layers num_labels output_attentions
+    output_hidden_states output_past prefix pretraining_tp problem_type pruned_heads qa_dropout replacing_rate
+    resid_dropout resid_pdrop return_dict sep_token_id seq_classif_dropout student_decoder_layers
     student_encoder_layers task_specific_params tf_legacy_loss tie_encoder_decoder tokenizer_class torch_dtype
     torchscript transformers_version use_bfloat16 use_cache
-    pad_token_id bos_token_id eos_token_id decoder_start_token_id forced_bos_token_id
-    forced_eos_token_id suppress_tokens begin_suppress_tokens bad_words_ids max_length min_length
-    max_new_tokens min_new_tokens num_beams num_beam_groups num_return_sequences length_penalty
-    early_stopping no_repeat_ngram_size encoder_no_repeat_ngram_size repetition_penalty do_sample
-    temperature top_k top_p typical_p diversity_penalty exponential_decay_length_penalty
-    remove_invalid_values output_scores return_dict_in_generate""".split()
+    pad_token_id bos_token_id eos_token_id decoder_start_token_id forced_bos_token_id forced_eos_token_id
+    suppress_tokens begin_suppress_tokens bad_words_ids max_length min_length max_new_tokens min_new_tokens
+    num_beams num_beam_groups num_return_sequences length_penalty early_stopping no_repeat_ngram_size
+    encoder_no_repeat_ngram_size repetition_penalty do_sample temperature top_k top_p typical_p diversity_penalty
+    exponential_decay_length_penalty remove_invalid_values output_scores return_dict_in_generate""".split()
 )
+
+# Named, since passing them over can never be right.
+_UNSUPPORTED = {
+    "quantization_config": ("quantised weights are", "are float32, float16 and bfloat16; export the original model"),
+    **dict.fromkeys(
+        ("num_experts", "num_local_experts", "n_routed_experts", "moe_intermediate_size"),
+        ("a mixture of experts is", "is one feed-forward network for each layer"),
+    ),
+    "sliding_window": ("a sliding window is", "is attention to the whole text"),
+    "adapters": ("an adapter is", "are its base model's weights; merge it into them"),
+}
 
 
 class Config:
@@ -35,10 +47,13 @@ class Config:
     Raises CheckpointError, naming the file and the key, for whatever is missing or of another type.
     """
 
-    def __init__(self, values: Mapping[str, Any], path: Path) -> None:
+    def __init__(self, values: Mapping[str, Any], path: Path, within: str = "") -> None:
+        """within: of an object inside the file, its name and a colon, for messages."""
         self.values = dict(values)
         self.path = path
+        self._within = within
         self._used = {"model_type"}
+        self._sections: list[Config] = []
 
     @overload
     def get(self, key: str, kind: type[T]) -> T: ...
@@ -76,6 +91,21 @@ class Config:
         """Accept a key that says again what others say, or nothing that matters here."""
         self._used.add(key)
 
+    def section(self, key: str) -> "Config":
+        """The object under `key`, to be read like the whole and finished with it; empty if it is missing."""
+        section = Config(self.get(key, dict, {}), self.path, f"{key}: ")
+        self._sections.append(section)
+        return section
+
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes, in order: `id2label`, else as transformers calls unnamed ones."""
+        named = self.get("id2label", dict, {})
+        count = len(named) or self.get("num_labels", int, self.get("_num_labels", int, 2))
+        names = [named.get(str(place), f"LABEL_{place}") for place in range(count)]
+        if not all(isinstance(name, str) for name in names) or (named and {*named} != {*map(str, range(count))}):
+            self.fail(f"id2label is {named!r:.80}; expected a name for each number from 0")
+        return tuple(names)
+
     def refuse(self, key: str, supported: object, because: str) -> None:
         """Stop if `key` is there with anything but the one supported value."""
         self._used.add(key)
@@ -85,15 +115,20 @@ class Config:
 
     def finish(self, ignored: Collection[str] = ()) -> None:
         """Stop if any key is neither used nor inert: what it asks for would be silently left out."""
+        for key, (what, supported) in _UNSUPPORTED.items():
+            if self.values.get(key) and key not in self._used and key not in ignored:
+                self.fail(f"{key!r} is {self.values[key]!r:.80}: {what} not supported; supported {supported}")
         unknown = sorted(self.values.keys() - self._used - _INERT - set(ignored))
         if unknown:
             self.fail(
                 f"unknown keys: {', '.join(unknown)}. If they do not change what the network computes, "
                 f"pass --ignore-config-key {' --ignore-config-key '.join(unknown)}"
             )
+        for section in self._sections:
+            section.finish(ignored)
 
     def fail(self, problem: str) -> NoReturn:
-        raise CheckpointError(f"{self.path}: {problem}")
+        raise CheckpointError(f"{self.path}: {self._within}{problem}")
 
 
 def read_json(path: Path) -> dict[str, Any]:

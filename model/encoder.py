@@ -1,6 +1,5 @@
 """The encoder stack: every token sees every other token of its text."""
 
-import torch
 from torch import Tensor, nn
 
 from diptych.model import architecture as arch
@@ -9,7 +8,8 @@ from diptych.model.embedding import Embedding
 from diptych.model.feed_forward import FeedForward
 from diptych.model.masks import padding_bias
 from diptych.model.norms import make_norm, make_slots
-from diptych.model.relative import RelativeBias
+from diptych.model.relative import make_bias
+from diptych.model.rotary import Rotation, make_rotary
 
 
 class EncoderLayer(nn.Module):
@@ -20,9 +20,10 @@ class EncoderLayer(nn.Module):
         self.feed_forward_input_norm, self.feed_forward_output_norm = make_slots(width, spec)
         self.feed_forward = FeedForward(width, spec.feed_forward)
 
-    def forward(self, hidden: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, bias: Tensor, rotation: Rotation | None) -> Tensor:
         normed = self.self_attention_input_norm(hidden)
-        attended = self.self_attention(normed, *self.self_attention.project(normed), bias)
+        keys, values = self.self_attention.project(normed, rotation)
+        attended = self.self_attention(normed, keys, values, bias, rotation)
         hidden = self.self_attention_output_norm(hidden + attended)
         fed = self.feed_forward(self.feed_forward_input_norm(hidden))
         return self.feed_forward_output_norm(hidden + fed)
@@ -32,18 +33,19 @@ class Encoder(nn.Module):
     def __init__(self, spec: arch.Stack) -> None:
         super().__init__()
         self.embedding = Embedding(spec.width, spec.embedding)
-        self.layers = nn.ModuleList(EncoderLayer(spec.width, spec.layer) for _ in range(spec.depth))
+        self.layers = nn.ModuleList(EncoderLayer(spec.width, layer) for layer in spec.layers)
         self.norm = make_norm(spec.width, spec.final_norm)
-        heads = spec.layer.attention.heads
-        self.relative = RelativeBias(heads, spec.relative, both_ways=True) if spec.relative else None
+        self.relative = make_bias(spec, both_ways=True)
+        self.rotary = make_rotary(spec)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """ids and mask [B, S], int64 -> last hidden state [B, S, width]."""
-        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
-        hidden = self.embedding(input_ids, positions)
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """ids, mask and types [B, S], int64 -> last hidden state [B, S, width]."""
+        positions = self.embedding.place(input_ids)
+        hidden = self.embedding(input_ids, positions, token_type_ids)
         bias = padding_bias(attention_mask, hidden.dtype)
         if self.relative is not None:
             bias = bias + self.relative(input_ids.shape[1], input_ids.shape[1])
+        rotation = None if self.rotary is None else self.rotary(positions)
         for layer in self.layers:
-            hidden = layer(hidden, bias)
+            hidden = layer(hidden, bias, rotation)
         return self.norm(hidden)

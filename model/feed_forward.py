@@ -1,20 +1,10 @@
 """The position-wise feed-forward network ("Attention Is All You Need", section 3.3), plain or gated."""
 
-from collections.abc import Callable
-from functools import partial
-
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from diptych.model import architecture as arch
+from diptych.model.activations import ACTIVATIONS
 from diptych.model.linear import Linear
-
-ACTIVATIONS: dict[arch.Activation, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "gelu": F.gelu,
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),
-    "silu": F.silu,
-}
 
 
 class FeedForward(nn.Module):

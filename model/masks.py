@@ -12,11 +12,17 @@ def padding_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return _bias(mask[:, None, None, :] == 0, dtype)
 
 
-def causal_bias(mask: Tensor, length: int, dtype: torch.dtype) -> Tensor:
-    """mask [R, P + T] over past and new tokens -> [R, 1, T, P + T]: a query sees tokens up to its own."""
+def causal_bias(mask: Tensor, length: int, dtype: torch.dtype, window: int | None = None) -> Tensor:
+    """mask [R, P + T] over past and new tokens -> [R, 1, T, P + T]: a query sees tokens up to its own.
+
+    window: of those the last so many, its own included.
+    """
     slots = torch.arange(mask.shape[1], device=mask.device)
-    queries = slots[mask.shape[1] - length :]
-    return _bias((mask[:, None, None, :] == 0) | (slots > queries[:, None]), dtype)
+    queries = slots[mask.shape[1] - length :, None]
+    hidden = (mask[:, None, None, :] == 0) | (slots > queries)
+    if window is not None:
+        hidden = hidden | (slots <= queries - window)
+    return _bias(hidden, dtype)
 
 
 def _bias(hidden: Tensor, dtype: torch.dtype) -> Tensor:

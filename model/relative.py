@@ -39,3 +39,9 @@ def _buckets(spec: arch.Bucketed, *, both_ways: bool) -> Tensor:
     shared = (exact + spread.long()).clamp(max=count - 1)
     bucket = torch.where(distance < exact, distance, shared)
     return bucket + (signed > 0) * count if both_ways else bucket
+
+
+def make_bias(spec: arch.Stack, *, both_ways: bool) -> RelativeBias | None:
+    if not isinstance(spec.relative, arch.Bucketed):
+        return None
+    return RelativeBias(spec.layers[0].attention.heads, spec.relative, both_ways=both_ways)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,15 +24,16 @@ class Rename:
 
 @dataclass(frozen=True)
 class Split:
-    """A fused tensor becomes equal parts along its first axis, one for each replacement."""
+    """A fused tensor becomes equal parts along an axis, the first or the last, one for each replacement."""
 
     pattern: str
     replacements: tuple[str, ...]
+    axis: Literal[0, -1] = 0
 
     def __call__(self, name: str, tensor: Tensor) -> Tensors:
-        if not re.search(self.pattern, name) or tensor.ndim == 0 or tensor.shape[0] % len(self.replacements):
+        if not re.search(self.pattern, name) or tensor.ndim == 0 or tensor.shape[self.axis] % len(self.replacements):
             return {name: tensor}
-        parts = tensor.chunk(len(self.replacements))
+        parts = tensor.chunk(len(self.replacements), dim=self.axis)
         return {re.sub(self.pattern, new, name): part for new, part in zip(self.replacements, parts, strict=True)}
 
 
@@ -87,9 +89,26 @@ class Copy:
         return tensors.get(self.original)
 
 
-Rule = Rename | Split | Transpose | Squeeze | Ignore | Zeros | Copy
+@dataclass(frozen=True)
+class Spare:
+    """A tensor that stands in for another where that is missing, and goes where it is not."""
 
-TRANSPOSE_LINEARS = Transpose(r"\.(query|key|value|output|up|gate|down)\.weight$")
+    name: str
+    spare: str
+
+    def default(self, tensors: Tensors) -> Tensor | None:
+        return tensors.get(self.spare)
+
+
+Rule = Rename | Split | Transpose | Squeeze | Ignore | Zeros | Copy | Spare
+
+TRANSPOSE_LINEARS = Transpose(r"\.(query|key|value|output|up|gate|down|dense|projection)\.weight$")
+# What is left of a checkpoint whose states are asked for: no head, and of two panels the encoder.
+WITHOUT_HEAD = (Ignore(r"^head\."),)
+ENCODER_ALONE = (
+    Rename(r"^decoder\.embedding\.tokens\.", "encoder.embedding.tokens."),
+    Ignore(r"^(decoder|head)\."),
+)
 
 
 def apply_rules(rules: Sequence[Rule], tensors: Tensors) -> tuple[Tensors, list[str]]:
@@ -97,7 +116,7 @@ def apply_rules(rules: Sequence[Rule], tensors: Tensors) -> tuple[Tensors, list[
     result: Tensors = {}
     origin: dict[str, str] = {}
     clashes = []
-    changes = [rule for rule in rules if not isinstance(rule, Zeros | Copy)]
+    changes = [rule for rule in rules if not isinstance(rule, Zeros | Copy | Spare)]
     for original, tensor in tensors.items():
         renamed = {original: tensor}
         for change in changes:
@@ -107,9 +126,11 @@ def apply_rules(rules: Sequence[Rule], tensors: Tensors) -> tuple[Tensors, list[
                 clashes.append(f"{origin[name]} and {original} are both {name}, and differ")
             result[name], origin[name] = part, original
     for rule in rules:
-        if isinstance(rule, Zeros | Copy) and rule.name not in result:
+        if isinstance(rule, Zeros | Copy | Spare) and rule.name not in result:
             default = rule.default(result)
             result |= {} if default is None else {rule.name: default}
+        if isinstance(rule, Spare):
+            result.pop(rule.spare, None)
     return result, clashes
 
 

@@ -1,4 +1,4 @@
-"""Run a bundle: encoder and decoder graphs in ONNX Runtime, greedy and beam search, text in and text out.
+"""Run a bundle: its graphs in ONNX Runtime, texts in, and out whatever the bundle is for.
 
 Needs neither torch nor onnx.
 """
@@ -13,21 +13,40 @@ from diptych.runtime.errors import (
     ProviderError,
 )
 from diptych.runtime.generator import Generator, load_generator
+from diptych.runtime.loading import load
 from diptych.runtime.options import GenerationOptions
 from diptych.runtime.strategies import Hypothesis
-from diptych.runtime.translator import Translation, Translator, load
+from diptych.runtime.tasks.answer import Answer, Answerer, Span
+from diptych.runtime.tasks.classify import Classification, Classifier
+from diptych.runtime.tasks.embed import Embedder
+from diptych.runtime.tasks.entities import Entity
+from diptych.runtime.tasks.fill import Candidate, Filled, Filler
+from diptych.runtime.tasks.tag import Tagger, Tags
+from diptych.runtime.translator import Translation, Translator
 
 __all__ = [
+    "Answer",
+    "Answerer",
     "BundleError",
     "BundleNotFoundError",
+    "Candidate",
+    "Classification",
+    "Classifier",
     "DiptychError",
+    "Embedder",
     "EngineError",
+    "Entity",
+    "Filled",
+    "Filler",
     "GenerationOptions",
     "Generator",
     "Hypothesis",
     "InputError",
     "OptionError",
     "ProviderError",
+    "Span",
+    "Tagger",
+    "Tags",
     "Translation",
     "Translator",
     "load",

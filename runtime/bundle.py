@@ -37,10 +37,16 @@ class Bundle:
         return Bundle(folder, manifest)
 
     def decoder(self, settings: SessionSettings) -> CachedDecoder:
-        """Sessions over both graphs, ready to decode."""
+        """Sessions over an encoder's and a decoder's graph, or over one graph that is a decoder alone."""
+        if not (self.folder / ports.DECODER_FILE).is_file():
+            return CachedDecoder(None, self.model(settings))
         return CachedDecoder(
             OrtGraph(self.folder / ports.ENCODER_FILE, settings), OrtGraph(self.folder / ports.DECODER_FILE, settings)
         )
+
+    def model(self, settings: SessionSettings) -> OrtGraph:
+        """A session over the graph of a model that is one."""
+        return OrtGraph(self.folder / ports.MODEL_FILE, settings)
 
 
 def file_digest(path: Path) -> str:

@@ -14,7 +14,7 @@ from diptych.runtime.console import DEBUG, debug_option
 from diptych.runtime.errors import DiptychError
 
 _OWN = {
-    "run": ("diptych.runtime.run_command", "Translate texts with a bundle."),
+    "run": ("diptych.runtime.run_command", "Do with texts what a bundle is for."),
     "info": ("diptych.runtime.info_command", "Show what is in a bundle."),
 }
 _PLUGGED = {"export": "Export a checkpoint as a verified bundle."}

@@ -18,7 +18,7 @@ StateT = TypeVar("StateT")
 
 @dataclass(frozen=True)
 class Sources:
-    """ids and mask [B, S], int64; 1 = token, 0 = padding."""
+    """ids and mask [B, S], int64; 1 = token, 0 = padding. S is 0 where there is nothing to look back at."""
 
     ids: Array
     mask: Array
@@ -43,7 +43,7 @@ class Decoder(Protocol[StateT]):
         ...
 
     def step(self, state: StateT, ids: Array) -> Array:
-        """Append ids [R, T] to the rows; logits [R, V] after the last of them, float32."""
+        """Append ids [R, T] to the rows, -1 for padding on the left; logits [R, V] after the last, float32."""
         ...
 
     def select(self, state: StateT, rows: Array) -> None:
@@ -74,17 +74,18 @@ class CacheState:
 
 
 class CachedDecoder:
-    """An encoder graph and a decoder graph whose cache grows by concatenation.
+    """A decoder graph whose cache grows by concatenation, with the encoder graph it looks back at, if it does.
 
     Cross-attention entries come from the encoder once per source; they are touched only when sources leave or join.
     """
 
-    def __init__(self, encoder: Graph, decoder: Graph) -> None:
-        """Raises BundleError if the two graphs do not fit together."""
+    def __init__(self, encoder: Graph | None, decoder: Graph) -> None:
+        """Raises BundleError if the graphs do not fit together."""
         self.encoder = encoder
         self.decoder = decoder
+        encoded = encoder.outputs if encoder else {}
         pasts = [name for name in decoder.inputs if ports.present_name(name) != name]
-        self.cross_names = [name for name in pasts if ports.present_name(name) in encoder.outputs]
+        self.cross_names = [name for name in pasts if ports.present_name(name) in encoded]
         self.past_names = [name for name in pasts if ports.present_name(name) in decoder.outputs]
         orphans = sorted(set(pasts) - set(self.cross_names) - set(self.past_names))
         if orphans or not pasts:
@@ -101,24 +102,24 @@ class CachedDecoder:
         )
 
     def step(self, state: CacheState, ids: Array) -> Array:
-        return self.forward(state, ids)[:, -1]
+        return self.forward(state, ids, keep=1)[:, -1]
 
-    def forward(self, state: CacheState, ids: Array, mask: Array | None = None) -> Array:
-        """As `step`, with logits [R, T, V] after every new token; mask [R, T] is 0 where an id is padding."""
+    def forward(self, state: CacheState, ids: Array, keep: int = 0) -> Array:
+        """As `step`, with logits [R, T, V] after every new token, or after the last `keep` if it is not 0."""
         length = ids.shape[1]
-        new = np.ones_like(ids) if mask is None else mask
-        state.mask = np.concatenate([state.mask, new], axis=1)
+        state.mask = np.concatenate([state.mask, (ids >= 0).astype(np.int64)], axis=1)
         positions = np.maximum(np.cumsum(state.mask, axis=1)[:, state.mask.shape[1] - length :] - 1, 0)
-        outputs = self.decoder.run(
-            {
-                ports.INPUT_IDS: ids,
-                ports.POSITION_IDS: positions,
-                ports.DECODER_ATTENTION_MASK: state.mask,
-                ports.ENCODER_ATTENTION_MASK: state.source_mask,
-                **state.cross,
-                **state.past,
-            }
-        )
+        feeds = {
+            ports.INPUT_IDS: np.maximum(ids, 0),
+            ports.POSITION_IDS: positions,
+            ports.ATTENTION_MASK: state.mask,
+            ports.DECODER_ATTENTION_MASK: state.mask,
+            ports.ENCODER_ATTENTION_MASK: state.source_mask,
+            ports.NUM_LOGITS_TO_KEEP: np.array(keep, dtype=np.int64),
+            **state.cross,
+            **state.past,
+        }
+        outputs = self.decoder.run({name: feeds[name] for name in self.decoder.inputs})
         state.past = {name: outputs[ports.present_name(name)] for name in self.past_names}
         return outputs[ports.LOGITS]
 
@@ -153,6 +154,8 @@ class CachedDecoder:
         state.past = {name: value[:, :, :length] for name, value in state.past.items()}
 
     def _encode(self, sources: Sources) -> dict[str, Array]:
+        if self.encoder is None:
+            return {}
         outputs = self.encoder.run({ports.INPUT_IDS: sources.ids, ports.ATTENTION_MASK: sources.mask})
         return {name: outputs[ports.present_name(name)] for name in self.cross_names}
 

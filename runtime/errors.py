@@ -5,7 +5,7 @@ DiptychError
 │   └── BundleNotFoundError (FileNotFoundError)
 ├── EngineError (RuntimeError)           no ONNX Runtime, two that overwrite each other, or one that failed
 ├── ProviderError (ValueError)           an execution provider that is unknown or does not work here
-├── OptionError (ValueError)             a generation option that is unknown or out of range
+├── OptionError (ValueError)             an option that is unknown or out of range
 └── InputError (ValueError)              a text that cannot be processed
 """
 
@@ -37,7 +37,7 @@ class ProviderError(DiptychError, ValueError):
 
 
 class OptionError(DiptychError, ValueError):
-    """A generation option that does not exist, or a value it cannot have."""
+    """An option that does not exist, or a value it cannot have."""
 
     exit_status = 2
 

@@ -13,13 +13,12 @@ from diptych.runtime.history import History
 from diptych.runtime.options import GenerationOptions
 
 Filter = Callable[[History, Array], None]
+Condition = Callable[[History], Array]
 
 FORBIDDEN = -np.inf
 
 
-def make_filters(
-    options: GenerationOptions, eos: Sequence[int], prompt_length: int, length_limit: int, vocab_size: int
-) -> list[Filter]:
+def make_filters(options: GenerationOptions, eos: Sequence[int], vocab_size: int) -> list[Filter]:
     """The filters that `options` ask for. Raises OptionError for an id outside the vocabulary."""
     _check_vocabulary(options, vocab_size)
     filters: list[Filter] = []
@@ -30,50 +29,43 @@ def make_filters(
     words = [word for word in options.bad_words_ids if not (len(word) == 1 and word[0] in eos)]
     if words:
         filters.append(bad_words(words))
-    shortest = options.min_length
-    if options.min_new_tokens is not None:
-        shortest = options.min_new_tokens + prompt_length
-    if shortest > prompt_length and eos:
-        filters.append(only_while(lambda length: length < shortest, forbid(eos)))
+    too_short = _too_short(options)
+    if too_short is not None and eos:
+        filters.append(forbid(eos, too_short))
     if options.forced_bos_token_id is not None:
-        filters.append(only_while(lambda length: length == 1, force([options.forced_bos_token_id])))
+        filters.append(force([options.forced_bos_token_id], lambda history: history.lengths == 1))
     if options.forced_eos_token_id:
-        filters.append(only_while(lambda length: length == length_limit - 1, force(options.forced_eos_token_id)))
+        filters.append(force(options.forced_eos_token_id, lambda history: history.left == 1))
     if options.suppress_tokens:
         filters.append(forbid(options.suppress_tokens))
     if options.begin_suppress_tokens:
-        first = prompt_length + int(prompt_length == 1 and options.forced_bos_token_id is not None)
-        filters.append(only_while(lambda length: length == first, forbid(options.begin_suppress_tokens)))
+        forced = options.forced_bos_token_id is not None
+        filters.append(forbid(options.begin_suppress_tokens, lambda history: _is_first(history, forced)))
     return filters
 
 
-def forbid(tokens: Sequence[int]) -> Filter:
-    """Never these tokens."""
+def always(history: History) -> Array:
+    return np.ones(len(history.ids), dtype=bool)
+
+
+def forbid(tokens: Sequence[int], where: Condition = always) -> Filter:
+    """Never these tokens, in the rows that meet the condition."""
     columns = list(tokens)
 
     def apply(history: History, scores: Array) -> None:
-        scores[:, columns] = FORBIDDEN
+        scores[np.ix_(where(history), columns)] = FORBIDDEN
 
     return apply
 
 
-def force(tokens: Sequence[int]) -> Filter:
-    """Only these tokens, all with score 0."""
+def force(tokens: Sequence[int], where: Condition = always) -> Filter:
+    """Only these tokens, all with score 0, in the rows that meet the condition."""
     columns = list(tokens)
 
     def apply(history: History, scores: Array) -> None:
-        scores[:] = FORBIDDEN
-        scores[:, columns] = 0.0
-
-    return apply
-
-
-def only_while(condition: Callable[[int], bool], then: Filter) -> Filter:
-    """Apply `then` where the length so far, prompt included, meets the condition."""
-
-    def apply(history: History, scores: Array) -> None:
-        if condition(history.length):
-            then(history, scores)
+        rows = where(history)
+        scores[rows] = FORBIDDEN
+        scores[np.ix_(rows, columns)] = 0.0
 
     return apply
 
@@ -82,9 +74,11 @@ def repetition_penalty(penalty: float) -> Filter:
     """Divide the positive and multiply the negative scores of tokens already there (CTRL, Keskar et al. 2019)."""
 
     def apply(history: History, scores: Array) -> None:
-        seen = np.take_along_axis(scores, history.ids, axis=1)
+        # Padding repeats a token of its row, so that it adds none.
+        tokens = np.where(history.ids < 0, history.ids[:, -1:], history.ids)
+        seen = np.take_along_axis(scores, tokens, axis=1)
         penalised = np.where(seen < 0, seen * penalty, seen / penalty).astype(scores.dtype)
-        np.put_along_axis(scores, history.ids, penalised, axis=1)
+        np.put_along_axis(scores, tokens, penalised, axis=1)
 
     return apply
 
@@ -97,7 +91,7 @@ def no_repeat_ngram(size: int) -> Filter:
             return
         windows = np.lib.stride_tricks.sliding_window_view(history.ids, size, axis=1)  # [R, L - size + 1, size]
         suffix = history.ids[:, history.length - size + 1 :]
-        repeats = (windows[:, :, :-1] == suffix[:, None, :]).all(axis=2)
+        repeats = (windows[:, :, :-1] == suffix[:, None, :]).all(axis=2) & (windows[:, :, -1] >= 0)
         row, start = np.nonzero(repeats)
         scores[row, windows[row, start, -1]] = FORBIDDEN
 
@@ -115,6 +109,20 @@ def bad_words(words: Sequence[tuple[int, ...]]) -> Filter:
             scores[matches, last] = FORBIDDEN
 
     return apply
+
+
+def _too_short(options: GenerationOptions) -> Condition | None:
+    """Fewest new tokens win over a fewest total, which counts the prompt."""
+    new, total = options.min_new_tokens, options.min_length
+    if new is not None:
+        return (lambda history: np.full(len(history.ids), history.generated.shape[1] < new)) if new else None
+    return (lambda history: history.lengths < total) if total else None
+
+
+def _is_first(history: History, forced: bool) -> Array:
+    """Whether the next token is the first that is free: a forced one after a prompt of one token is not."""
+    count = history.generated.shape[1]
+    return np.asarray(count == (forced & (history.lengths - count == 1)))
 
 
 def _check_vocabulary(options: GenerationOptions, vocab_size: int) -> None:

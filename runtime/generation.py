@@ -16,20 +16,29 @@ StateT = TypeVar("StateT")
 def generate(
     decoder: Decoder[StateT],
     sources: Sources,
-    prompt: list[int],
+    history: History,
     strategy: Strategy,
     filters: Sequence[Filter],
 ) -> Iterator[Choice]:
-    """Decode until every source is finished; yields each step's choice. The results are in `strategy.hypotheses()`."""
-    state = decoder.start(sources, strategy.rows_per_source)
-    history = History.start(prompt, len(sources.ids) * strategy.rows_per_source)
-    new = history.ids
-    while len(new):
-        scores = strategy.scores(decoder.step(state, new))
+    """Decode until every source is finished; yields each step's choice. The results are in `strategy.hypotheses()`.
+
+    history: for each source, the prompt that its rows begin with. It is run once for each source, then its rows part.
+    """
+    if not len(history.ids):
+        return
+    state = decoder.start(sources, rows_per_source=1)
+    logits = decoder.step(state, history.ids)
+    rows = np.arange(len(history.ids)).repeat(strategy.rows_per_source)
+    decoder.select(state, rows)
+    history, logits = history.select(rows), logits[rows]
+    while True:
+        scores = strategy.scores(logits)
         for apply in filters:
             apply(history, scores)
         choice = strategy.choose(history, scores)
-        decoder.select(state, choice.rows)
         history = history.extended(choice.rows, choice.tokens)
-        new = np.ascontiguousarray(history.ids[:, -1:])
         yield choice
+        if not len(choice.rows):
+            return
+        decoder.select(state, choice.rows)
+        logits = decoder.step(state, np.ascontiguousarray(history.ids[:, -1:]))

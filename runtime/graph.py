@@ -20,14 +20,14 @@ class Graph(Protocol):
 
     @property
     def inputs(self) -> Mapping[str, Shape]:
-        """Name -> shape, in the graph's order; an axis that may vary is its name."""
+        """Name -> shape, in the graph's order, those with a default last; an axis that may vary is its name."""
         ...
 
     @property
     def outputs(self) -> Mapping[str, Shape]: ...
 
     def run(self, feeds: Arrays) -> dict[str, Array]:
-        """Feed every input; get every output."""
+        """Feed the inputs, those with a default or not; get every output."""
         ...
 
 
@@ -50,7 +50,8 @@ class OrtGraph:
                 raise ProviderError(f"{provider} cannot run {path}: {error}") from error
             raise BundleError(f"{path}: ONNX Runtime cannot run this graph: {error}") from error
         check_provider(provider, self.session.get_providers())
-        self.inputs: dict[str, Shape] = {port.name: tuple(port.shape) for port in self.session.get_inputs()}
+        inputs = [*self.session.get_inputs(), *self.session.get_overridable_initializers()]
+        self.inputs: dict[str, Shape] = {port.name: tuple(port.shape) for port in inputs}
         self.outputs: dict[str, Shape] = {port.name: tuple(port.shape) for port in self.session.get_outputs()}
 
     def run(self, feeds: Arrays) -> dict[str, Array]:

@@ -17,6 +17,11 @@ from diptych.runtime.errors import BundleError
 from diptych.runtime.graph import OrtGraph
 from diptych.runtime.providers import SessionSettings
 
+_SHOWN = (
+    *("task", "family", "tokens", "source_positions", "target_positions"),
+    *("generation", "labels", "pooling", "languages", "tools"),
+)
+
 
 @click.command("info")
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -25,7 +30,7 @@ from diptych.runtime.providers import SessionSettings
 )
 @debug_option
 def command(bundle: Path, json_path: Path | None) -> None:
-    """Show what is in BUNDLE: task, special tokens, defaults, graphs, files, and whether it was verified.
+    """Show what is in BUNDLE: task, special tokens, defaults, labels, graphs, files, and whether it was verified.
 
     \b
     Examples:
@@ -46,9 +51,7 @@ def command(bundle: Path, json_path: Path | None) -> None:
 def describe(bundle: Bundle) -> dict[str, Any]:
     """The facts that `info` shows, as JSON-like values."""
     manifest = bundle.manifest
-    graphs = {
-        name: OrtGraph(bundle.folder / name, SessionSettings()) for name in (ports.ENCODER_FILE, ports.DECODER_FILE)
-    }
+    graphs = {path.name: OrtGraph(path, SessionSettings()) for path in sorted(bundle.folder.glob("*.onnx"))}
     return {
         "folder": str(bundle.folder),
         "task": manifest.task,
@@ -58,6 +61,9 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "source_positions": manifest.source_positions,
         "target_positions": manifest.target_positions,
         "generation": manifest.generation,
+        "labels": None if manifest.labels is None else asdict(manifest.labels),
+        "pooling": None if manifest.pooling is None else asdict(manifest.pooling),
+        "languages": None if manifest.languages is None else asdict(manifest.languages),
         "graphs": {
             name: {"inputs": dict(graph.inputs), "outputs": dict(graph.outputs)} for name, graph in graphs.items()
         },
@@ -83,8 +89,9 @@ def _show(facts: dict[str, Any]) -> None:
     table = Table(title=facts["folder"], show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for key in ("task", "family", "tokens", "source_positions", "target_positions", "generation", "tools"):
-        table.add_row(key.replace("_", " "), _inline(facts[key]))
+    for key in _SHOWN:
+        if facts[key] not in (None, {}):
+            table.add_row(key.replace("_", " "), _inline(facts[key]))
     table.add_row("parameters", f"{facts['parameters']:,} in {ports.WEIGHTS_FILE}")
     for name, graph in facts["graphs"].items():
         table.add_row(name, "\n".join(["in", *_ports(graph["inputs"]), "out", *_ports(graph["outputs"])]))

@@ -3,28 +3,51 @@
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from diptych.runtime import ports
 from diptych.runtime.errors import BundleError, BundleNotFoundError, OptionError
+from diptych.runtime.languages import Languages
 from diptych.runtime.options import GenerationOptions
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+POOLINGS = ("mean", "cls", "max", "last")
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids with a meaning; several may end a text. `decoder_start` is what decoding begins with.
+    """Ids with a meaning; several may end a text. `decoder_start` is what an encoder-decoder starts decoding with.
 
-    unknown: what the tokenizer gives to text it does not know, if it has such a token.
+    unknown: what the tokenizer gives to text it does not know. mask: what stands for a word to be filled in.
     """
 
     pad: int
-    eos: tuple[int, ...]
-    decoder_start: int
+    eos: tuple[int, ...] = ()
+    decoder_start: int | None = None
     unknown: int | None = None
+    mask: int | None = None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The names of the classes, in the order of the logits; `multi`: several may hold at once, each by itself."""
+
+    names: tuple[str, ...]
+    multi: bool = False
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How token states become one vector: the mean of all, the first ("cls"), the largest by channel, or the last.
+
+    normalize: the vector has length 1. max_length: longer texts are cut to so many tokens, as the model was trained.
+    """
+
+    mode: Literal["mean", "cls", "max", "last"]
+    normalize: bool
+    max_length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,10 +65,11 @@ class TensorEntry:
 class Manifest:
     """The facts of one bundle.
 
-    task: what it is for. family: the `model_type` it came from. source_vocabulary: ids a source may have.
-    source_positions, target_positions: the longest source and decoder row, in tokens, or no limit. generation: the
-    checkpoint's options, resolved. tools: versions it was made with. source: SHA-256 of the checkpoint's files. files:
-    SHA-256 of the bundle's other files. tensors: by name.
+    task: what it is for. family: the `model_type` it came from. source_vocabulary: ids a text may have, a source where
+    there are two sides. source_positions, target_positions: the longest text or source, and the longest decoder row, in
+    tokens, or no limit. generation: the checkpoint's options, resolved. labels: of classes or tags. pooling: of
+    embeddings. languages: where there are several. tools: versions it was made with. source: SHA-256 of the
+    checkpoint's files. files: SHA-256 of the bundle's other files. tensors: by name.
     """
 
     task: str
@@ -53,8 +77,11 @@ class Manifest:
     tokens: SpecialTokens
     source_vocabulary: int
     source_positions: int | None
-    target_positions: int | None
+    target_positions: int | None = None
     generation: dict[str, Any] = field(default_factory=dict)
+    labels: Labels | None = None
+    pooling: Pooling | None = None
+    languages: Languages | None = None
     tools: dict[str, str] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
@@ -97,8 +124,6 @@ class Manifest:
 def _from_json(values: dict[str, Any]) -> Manifest:
     """Raises TypeError or OptionError for whatever is not as `Manifest` says."""
     _check_names("the manifest", values, Manifest)
-    tokens = _check(values, "tokens", dict)
-    _check_names("tokens", tokens, SpecialTokens)
     GenerationOptions.from_mapping(_check(values, "generation", dict))
     tensors = _check(values, "tensors", dict)
     for name in ("tools", "source", "files"):
@@ -107,21 +132,62 @@ def _from_json(values: dict[str, Any]) -> Manifest:
             _check(texts, key, str)
     for name in ("task", "family"):
         _check(values, name, str)
-    for name in ("source_vocabulary", "source_positions", "target_positions"):
-        if name == "source_vocabulary" or values[name] is not None:
-            _check(values, name, int)
+    _check(values, "source_vocabulary", int)
+    for name in ("source_positions", "target_positions"):
+        _check_optional(values, name, int)
     return Manifest(
         **values
         | {
-            "tokens": SpecialTokens(
-                pad=_check(tokens, "pad", int),
-                eos=_whole_numbers(tokens, "eos"),
-                decoder_start=_check(tokens, "decoder_start", int),
-                unknown=None if tokens["unknown"] is None else _check(tokens, "unknown", int),
-            ),
+            "tokens": _tokens(_check(values, "tokens", dict)),
+            "labels": _labels(_check_optional(values, "labels", dict)),
+            "pooling": _pooling(_check_optional(values, "pooling", dict)),
+            "languages": _languages(_check_optional(values, "languages", dict)),
             "tensors": {name: _tensor(_check(tensors, name, dict)) for name in tensors},
         }
     )
+
+
+def _tokens(values: dict[str, Any]) -> SpecialTokens:
+    _check_names("tokens", values, SpecialTokens)
+    _check(values, "pad", int)
+    for name in ("decoder_start", "unknown", "mask"):
+        _check_optional(values, name, int)
+    return SpecialTokens(**values | {"eos": _whole_numbers(values, "eos")})
+
+
+def _labels(values: dict[str, Any] | None) -> Labels | None:
+    if values is None:
+        return None
+    _check_names("labels", values, Labels)
+    names = _check(values, "names", list)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"names is {names!r:.60}, expected texts")
+    return Labels(tuple(names), _check(values, "multi", bool))
+
+
+def _pooling(values: dict[str, Any] | None) -> Pooling | None:
+    if values is None:
+        return None
+    _check_names("pooling", values, Pooling)
+    if values["mode"] not in POOLINGS:
+        raise TypeError(f"mode is {values['mode']!r}, expected one of {', '.join(POOLINGS)}")
+    _check(values, "normalize", bool)
+    _check_optional(values, "max_length", int)
+    return Pooling(**values)
+
+
+def _languages(values: dict[str, Any] | None) -> Languages | None:
+    if values is None:
+        return None
+    _check_names("languages", values, Languages)
+    codes = _check(values, "codes", dict)
+    for code in codes:
+        _check(codes, code, int)
+    if values["source"] not in ("first", "last", None) or values["target"] not in ("forced_bos", "start", "source"):
+        raise TypeError(f"languages has source {values['source']!r} and target {values['target']!r}")
+    for name in ("default_source", "default_target"):
+        _check_optional(values, name, str)
+    return Languages(**values)
 
 
 def _tensor(entry: dict[str, Any]) -> TensorEntry:
@@ -146,6 +212,10 @@ def _check_names(what: str, values: dict[str, Any], record: type) -> None:
     differing = values.keys() ^ {item.name for item in fields(record)}
     if differing:
         raise TypeError(f"{what} has missing or unknown keys: {', '.join(sorted(differing))}")
+
+
+def _check_optional(values: dict[str, Any], name: str, kind: type[T]) -> T | None:
+    return None if values[name] is None else _check(values, name, kind)
 
 
 def _check(values: dict[str, Any], name: str, kind: type[T]) -> T:

@@ -94,24 +94,24 @@ class GenerationOptions:
             changes["min_new_tokens"] = None
         return replace(self, **changes)
 
-    def length_limit(self, prompt_length: int, positions: int | None) -> int:
-        """The longest decoder row, prompt included, with `positions` the most the decoder can place.
+    def new_tokens(self, prompt_length: int, positions: int | None) -> int:
+        """The most tokens to generate after a prompt, with `positions` the most the decoder can place.
 
         Raises OptionError if the limit asked for does not fit.
         """
+        room = None if positions is None else positions - prompt_length
         if self.max_new_tokens is not None:
-            limit, name = self.max_new_tokens + prompt_length, f"max_new_tokens {self.max_new_tokens}"
+            limit, name = self.max_new_tokens, f"max_new_tokens {self.max_new_tokens}"
         elif self.max_length is not None:
-            limit, name = self.max_length, f"max_length {self.max_length}"
+            limit, name = self.max_length - prompt_length, f"max_length {self.max_length}"
         else:
-            limit = DEFAULT_NEW_TOKENS + prompt_length
-            return limit if positions is None else min(limit, positions)
-        if positions is not None and limit > positions:
+            return DEFAULT_NEW_TOKENS if room is None else min(DEFAULT_NEW_TOKENS, room)
+        if room is not None and limit > room:
             raise OptionError(
                 f"{name} does not fit: the decoder has {positions} positions and starts with {prompt_length}; "
-                f"ask for at most {positions - prompt_length} new tokens"
+                f"ask for at most {room} new tokens"
             )
-        if limit <= prompt_length:
+        if limit < 1:
             raise OptionError(f"{name} leaves no room after the {prompt_length} tokens the decoder starts with")
         return limit
 

@@ -7,18 +7,24 @@ from typing import NamedTuple
 
 ENCODER_FILE = "encoder.onnx"
 DECODER_FILE = "decoder.onnx"
+MODEL_FILE = "model.onnx"
 WEIGHTS_FILE = "weights.data"
 MANIFEST_FILE = "diptych.json"
 VERIFICATION_FILE = "verification.json"
 TOKENIZER_FILE = "tokenizer.json"
+TARGET_TOKENIZER_FILE = "target_tokenizer.json"
 
 INPUT_IDS = "input_ids"
+TOKEN_TYPE_IDS = "token_type_ids"
 POSITION_IDS = "position_ids"
 ATTENTION_MASK = "attention_mask"
 DECODER_ATTENTION_MASK = "decoder_attention_mask"
 ENCODER_ATTENTION_MASK = "encoder_attention_mask"
 LAST_HIDDEN_STATE = "last_hidden_state"
 LOGITS = "logits"
+START_LOGITS = "start_logits"
+END_LOGITS = "end_logits"
+NUM_LOGITS_TO_KEEP = "num_logits_to_keep"  # Has a default, 0 = all: loaders that do not know it leave it out.
 
 SOURCES = "encoder_batch_size"
 SOURCE_LENGTH = "encoder_sequence_length"
@@ -26,6 +32,12 @@ ROWS = "batch_size"
 TARGET_LENGTH = "decoder_sequence_length"
 PAST_LENGTH = "past_decoder_sequence_length"
 TOTAL_LENGTH = f"{PAST_LENGTH} + {TARGET_LENGTH}"
+NUM_LOGITS = "num_logits"
+
+# Of a model that is one graph.
+SEQUENCE_LENGTH = "sequence_length"
+PAST_SEQUENCE_LENGTH = "past_sequence_length"
+TOTAL_SEQUENCE_LENGTH = f"{PAST_SEQUENCE_LENGTH} + {SEQUENCE_LENGTH}"
 
 
 class Port(NamedTuple):
@@ -55,12 +67,48 @@ def decoder_inputs(layers: int) -> list[Port]:
         Port(ENCODER_ATTENTION_MASK, (SOURCES, SOURCE_LENGTH)),
         *cross,
         *past,
+        Port(NUM_LOGITS_TO_KEEP, ()),
     ]
 
 
 def decoder_outputs(layers: int) -> list[Port]:
     present = [Port(name, (ROWS, None, TOTAL_LENGTH, None)) for name in _entries("present", "decoder", layers)]
-    return [Port(LOGITS, (ROWS, TARGET_LENGTH, None)), *present]
+    return [Port(LOGITS, (ROWS, NUM_LOGITS, None)), *present]
+
+
+def causal_inputs(layers: int) -> list[Port]:
+    """Of a decoder-only model."""
+    past = [Port(n, (ROWS, None, PAST_SEQUENCE_LENGTH, None)) for n in _entries("past_key_values", None, layers)]
+    return [
+        Port(INPUT_IDS, (ROWS, SEQUENCE_LENGTH)),
+        Port(POSITION_IDS, (ROWS, SEQUENCE_LENGTH)),
+        Port(ATTENTION_MASK, (ROWS, TOTAL_SEQUENCE_LENGTH)),
+        *past,
+        Port(NUM_LOGITS_TO_KEEP, ()),
+    ]
+
+
+def causal_outputs(layers: int) -> list[Port]:
+    present = [Port(name, (ROWS, None, TOTAL_SEQUENCE_LENGTH, None)) for name in _entries("present", None, layers)]
+    return [Port(LOGITS, (ROWS, NUM_LOGITS, None)), *present]
+
+
+def text_inputs(*, token_types: bool) -> list[Port]:
+    """Of a model that reads whole texts."""
+    names = [INPUT_IDS, ATTENTION_MASK, *([TOKEN_TYPE_IDS] if token_types else [])]
+    return [Port(name, (ROWS, SEQUENCE_LENGTH)) for name in names]
+
+
+def text_outputs(task: str) -> list[Port]:
+    match task:
+        case "embed":
+            return [Port(LAST_HIDDEN_STATE, (ROWS, SEQUENCE_LENGTH, None))]
+        case "classify":
+            return [Port(LOGITS, (ROWS, None))]
+        case "answer":
+            return [Port(name, (ROWS, SEQUENCE_LENGTH)) for name in (START_LOGITS, END_LOGITS)]
+        case _:
+            return [Port(LOGITS, (ROWS, SEQUENCE_LENGTH, None))]
 
 
 def present_name(past: str) -> str:
@@ -68,5 +116,7 @@ def present_name(past: str) -> str:
     return past.replace("past_key_values.", "present.", 1)
 
 
-def _entries(prefix: str, panel: str, layers: int) -> list[str]:
-    return [f"{prefix}.{layer}.{panel}.{part}" for layer in range(layers) for part in ("key", "value")]
+def _entries(prefix: str, panel: str | None, layers: int) -> list[str]:
+    """One key and one value for each layer; a model without panels names none."""
+    within = f".{panel}" if panel else ""
+    return [f"{prefix}.{layer}{within}.{part}" for layer in range(layers) for part in ("key", "value")]

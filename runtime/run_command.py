@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -12,50 +11,32 @@ from typing import Any, BinaryIO, TextIO
 import click
 
 from diptych.runtime import ports
+from diptych.runtime.bundle import Bundle
 from diptych.runtime.console import debug_option, note, progress, warn, write_line
 from diptych.runtime.errors import InputError
-from diptych.runtime.options import GenerationOptions
-from diptych.runtime.translator import Translation, Translator, load
+from diptych.runtime.providers import SessionSettings
+from diptych.runtime.run_options import SIMILARITY, TaskCommand, check_belong, task_options
+from diptych.runtime.tasks import ResultT, Task, TextT, task_of
+from diptych.runtime.tasks.similarity import Similarity
 
-# Lines read, translated and written at a time: enough to batch those of like length, few enough to see results come.
+# Lines read, worked on and written at a time: enough to batch those of like length, few enough to see results come.
 CHUNK = 256
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 Line = str | InputError
 
 
-class _JsonValue(click.ParamType[Any]):
-    """A JSON value; what is no JSON is a string. `GenerationOptions` checks what it may be."""
-
-    name = "value"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return json.loads(value)
-        except (json.JSONDecodeError, TypeError):
-            return value
-
-
-def generation_options(command: Any) -> Any:
-    """One option for each field of `GenerationOptions`, under transformers' names with dashes."""
-    for option in reversed(fields(GenerationOptions)):
-        flag, meaning = f"--{option.name.replace('_', '-')}", option.metadata["help"]
-        text = f"{meaning[0].upper()}{meaning[1:]}."
-        command = click.option(flag, option.name, type=_JsonValue(), help=text)(command)
-    return command
-
-
-@click.command("run")
+@click.command("run", cls=TaskCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("texts", metavar="[TEXT]...", nargs=-1)
 @click.option("--input", "input_path", type=_EXISTING_FILE, help="Read texts from a file, one a line.")
 @click.option("--output", "output_path", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: text, ids, score.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--provider", default="cpu", show_default=True, help="Execution provider: cpu, cuda, …")
 @click.option("--strict-provider", is_flag=True, help="Fail where an operator would fall back to the CPU.")
 @click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0 is one per core.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Texts decoded together.")
-@generation_options
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Texts run together.")
+@task_options
 @debug_option
 def command(
     bundle: Path,
@@ -67,12 +48,13 @@ def command(
     strict_provider: bool,
     threads: int,
     batch_size: int,
-    **generation: Any,
+    **task_values: Any,
 ) -> int:
-    """Translate each TEXT, or each line of --input, or of stdin.
+    """Do what BUNDLE is for with each TEXT, or each line of --input, or of stdin.
 
-    One result a line, in input order; several hypotheses of a text are separated by tabs. A line that cannot be
-    translated gives an empty line, is told on stderr, and makes the exit status 1.
+    One result a line, in input order; several of a text are separated by tabs. Two texts that are read together, such
+    as a question and its context, are one line, a<TAB>b. A line that cannot be read gives an empty line, is told on
+    stderr, and makes the exit status 1.
 
     \b
     Examples:
@@ -84,16 +66,27 @@ def command(
         raise click.UsageError("give TEXT arguments or --input, not both")
     if input_path and output_path and output_path.exists() and input_path.samefile(output_path):
         raise click.UsageError("--input and --output are the same file")
-    options = {name: value for name, value in generation.items() if value is not None}
-    translator = load(bundle, provider=provider, threads=threads, strict_provider=strict_provider)
-    translator.generator.check_options(**options)
+    options = {name: value for name, value in task_values.items() if value is not None}
+    task = _open(bundle, SessionSettings(provider, threads, strict_provider), options)
     if not (bundle / ports.VERIFICATION_FILE).is_file():
         note(f"{bundle} was exported without comparing it with PyTorch.")
     with ExitStack() as stack:
         file = stack.enter_context(input_path.open("rb")) if input_path else _standard(sys.stdin, "stdin")
         output = stack.enter_context(_written(output_path)) if output_path else _standard(sys.stdout, "stdout")
         total = len(texts) or (_count_lines(input_path) if input_path and input_path.is_file() else None)
-        return _run(translator, iter(texts) if texts else _lines(file), output, as_json, total, batch_size, options)
+        return _run(task, iter(texts) if texts else _lines(file), output, as_json, total, batch_size, options)
+
+
+def _open(folder: Path, settings: SessionSettings, options: dict[str, Any]) -> Task[Any, Any]:
+    """The bundle's task, which takes these options."""
+    bundle = Bundle.open(folder)
+    kind = task_of(bundle)
+    check_belong(options, bundle.manifest.task)
+    if options.pop(SIMILARITY, False):
+        kind = Similarity
+    task = kind.open(bundle, settings)
+    task.check_options(**options)
+    return task
 
 
 def _standard(stream: TextIO | None, name: str) -> BinaryIO:
@@ -118,7 +111,7 @@ def _written(path: Path) -> Iterator[BinaryIO]:
 
 
 def _run(
-    translator: Translator,
+    task: Task[Any, Any],
     lines: Iterator[Line],
     output: BinaryIO,
     as_json: bool,
@@ -133,30 +126,32 @@ def _run(
         note("Reading lines from the terminal; Ctrl-D ends.")
     chunk_size = 1 if by_hand else CHUNK
     with progress(quiet=output.isatty()) as bar:
-        task = bar.add_task("translating", total=total)
-        while chunk := list(islice(lines, chunk_size)):
-            readable = [line for line in chunk if isinstance(line, str)]
-            results = iter(translator.attempt(readable, batch_size=batch_size, **options))
-            for line in chunk:
+        shown = bar.add_task(task.doing, total=total)
+        while chunk := [_read(task, line) for line in islice(lines, chunk_size)]:
+            readable = [text for text in chunk if not isinstance(text, InputError)]
+            results = iter(task.attempt(readable, batch_size=batch_size, **options))
+            for text in chunk:
                 number += 1
-                result = line if isinstance(line, InputError) else next(results)
+                result = text if isinstance(text, InputError) else next(results)
                 if isinstance(result, InputError):
                     status = 1
                     warn(f"line {number}: {result}")
-                write_line(output, _format(result, as_json))
-            bar.update(task, completed=number)
+                write_line(output, _show(task, result, as_json))
+            bar.update(shown, completed=number)
     return status
 
 
-def _format(result: list[Translation] | InputError, as_json: bool) -> str:
+def _read(task: Task[TextT, Any], line: Line) -> TextT | InputError:
+    try:
+        return line if isinstance(line, InputError) else task.from_line(line)
+    except InputError as error:
+        return error
+
+
+def _show(task: Task[Any, ResultT], result: ResultT | InputError, as_json: bool) -> str:
     if isinstance(result, InputError):
         return json.dumps({"error": str(result)}, ensure_ascii=False) if as_json else ""
-    if not as_json:
-        return "\t".join(translation.text for translation in result)
-    best = asdict(result[0])
-    if len(result) > 1:
-        best["hypotheses"] = [asdict(translation) for translation in result]
-    return json.dumps(best, ensure_ascii=False, allow_nan=False)
+    return json.dumps(task.to_json(result), ensure_ascii=False, allow_nan=False) if as_json else task.to_line(result)
 
 
 def _lines(file: BinaryIO) -> Iterator[Line]:

@@ -50,9 +50,8 @@ class Greedy:
 
     rows_per_source = 1
 
-    def __init__(self, sources: int, eos: Sequence[int], length_limit: int) -> None:
+    def __init__(self, sources: int, eos: Sequence[int]) -> None:
         self.eos = np.array(eos, dtype=np.int64)
-        self.length_limit = length_limit
         self.sources = np.arange(sources)
         self.running = np.zeros(sources, dtype=np.float32)
         self.results: list[list[Hypothesis]] = [[] for _ in range(sources)]
@@ -63,7 +62,7 @@ class Greedy:
     def choose(self, history: History, scores: Array) -> Choice:
         tokens = scores.argmax(axis=1)
         self.running = self.running + np.take_along_axis(log_softmax(scores), tokens[:, None], axis=1)[:, 0]
-        done = np.isin(tokens, self.eos) | (history.length + 1 >= self.length_limit)
+        done = np.isin(tokens, self.eos) | (history.left <= 1)
         for row in np.flatnonzero(done):
             ids = [*history.generated[row].tolist(), int(tokens[row])]
             self.results[self.sources[row]] = [Hypothesis(ids, float(max(self.running[row], UNFINISHED)))]
@@ -83,11 +82,10 @@ class Beam:
     dropped, it finishes no hypothesis.
     """
 
-    def __init__(self, sources: int, eos: Sequence[int], length_limit: int, options: GenerationOptions) -> None:
+    def __init__(self, sources: int, eos: Sequence[int], options: GenerationOptions) -> None:
         beams = options.num_beams
         self.rows_per_source = beams
         self.eos = np.array(eos, dtype=np.int64)
-        self.length_limit = length_limit
         self.options = options
         self.candidates = max(2, 1 + len(eos)) * beams
         self.results: list[list[Hypothesis]] = [[] for _ in range(sources)]
@@ -107,12 +105,12 @@ class Beam:
         values, index = _top(totals.reshape(len(totals), -1), self.candidates)
         rows = index // vocab_size + np.arange(len(totals))[:, None] * beams  # [b, candidates], into [R]
         tokens = index % vocab_size
-        ends = np.isin(tokens, self.eos) | (history.length + 1 >= self.length_limit)
+        ends = np.isin(tokens, self.eos) | (history.left[::beams, None] <= 1)
 
         self._finish(history, values, rows, tokens, ends)
         self.running, best = _top(values + ends * UNFINISHED, beams)
         length = history.length + 1 - history.prompt_length
-        keep = self._can_improve(length, self.length_limit - history.prompt_length) & ~ends.all(axis=1)
+        keep = self._can_improve(length, history.limits[::beams]) & ~ends.all(axis=1)
         if self.options.early_stopping is True:
             keep &= ~self.is_finished.all(axis=1)
         rows, tokens = np.take_along_axis(rows, best, axis=1)[keep], np.take_along_axis(tokens, best, axis=1)[keep]
@@ -142,11 +140,12 @@ class Beam:
                 for place in best[source]
             ]
 
-    def _can_improve(self, length: int, longest: int) -> Array:
+    def _can_improve(self, length: int, longest: Array) -> Array:
         """Whether the best running beam may still beat the worst finished one, by transformers' estimate."""
         penalty = self.options.length_penalty
-        hopeful = longest if self.options.early_stopping == "never" and penalty > 0.0 else length
-        best_possible = self.running[:, :1] / float(hopeful) ** penalty
+        hopeful = longest if self.options.early_stopping == "never" and penalty > 0.0 else np.full_like(longest, length)
+        divisors = (hopeful.astype(np.float64) ** penalty).astype(np.float32)
+        best_possible = self.running[:, :1] / divisors[:, None]
         worst = np.where(self.is_finished, self.finished.min(axis=1, keepdims=True), UNFINISHED)
         return np.asarray((best_possible > worst).any(axis=1))
 

@@ -1,15 +1,11 @@
-"""The text-level interface: `load` a bundle, call it with texts."""
+"""Texts in, generated texts out."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, overload
 
-from diptych.runtime import ports
-from diptych.runtime.bundle import Bundle
 from diptych.runtime.errors import InputError
 from diptych.runtime.generator import BATCH_SIZE, Generator
-from diptych.runtime.providers import SessionSettings
 from diptych.runtime.strategies import Hypothesis
 from diptych.runtime.tokenizer import Tokenizer
 
@@ -92,16 +88,3 @@ class Translator:
 
     def _decode(self, hypothesis: Hypothesis) -> Translation:
         return Translation(self.tokenizer.decode(hypothesis.ids), hypothesis.ids, hypothesis.score)
-
-
-def load(bundle: Path | str, *, provider: str = "cpu", threads: int = 0, strict_provider: bool = False) -> Translator:
-    """Open a bundle for what it is for: a callable from texts to texts.
-
-    provider: an execution provider of the installed ONNX Runtime, by its short name or ONNX Runtime's own. threads: for
-    one operator, 0 = one per core. strict_provider: refuse operators that would fall back to the CPU. Raises
-    BundleNotFoundError (a FileNotFoundError), BundleError or ProviderError (ValueErrors).
-    """
-    opened = Bundle.open(bundle)
-    tokenizer = Tokenizer(opened.folder / ports.TOKENIZER_FILE, opened.manifest.tokens.unknown)
-    decoder = opened.decoder(SessionSettings(provider, threads, strict_provider))
-    return Translator(tokenizer, Generator(decoder, opened.manifest))

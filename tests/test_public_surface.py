@@ -7,15 +7,15 @@ import pytest
 
 SURFACE = {
     "diptych.model": {
-        "Activation", "Attention", "Bucketed", "Checkpoint", "CheckpointError", "CheckpointNotFoundError", "Embedding",
-        "EncoderDecoder", "FeedForward", "Head", "Layer", "LayerNorm", "Learned", "Norm", "Positions", "RMSNorm",
-        "Sinusoidal", "Stack", "load_checkpoint",
+        "Checkpoint", "CheckpointError", "CheckpointNotFoundError", "DecoderOnly", "EncoderDecoder", "EncoderOnly",
+        "Network", "load_checkpoint", "make_network",
     },
     "diptych.export": {"ExportError", "ParityError", "ParityReport", "TargetExistsError", "export_checkpoint"},
     "diptych.runtime": {
-        "BundleError", "BundleNotFoundError", "DiptychError", "EngineError", "GenerationOptions", "Generator",
-        "Hypothesis", "InputError", "OptionError", "ProviderError", "Translation", "Translator", "load",
-        "load_generator",
+        "Answer", "Answerer", "BundleError", "BundleNotFoundError", "Candidate", "Classification", "Classifier",
+        "DiptychError", "Embedder", "EngineError", "Entity", "Filled", "Filler", "GenerationOptions", "Generator",
+        "Hypothesis", "InputError", "OptionError", "ProviderError", "Span", "Tagger", "Tags", "Translation",
+        "Translator", "load", "load_generator",
     },
 }  # fmt: skip
 

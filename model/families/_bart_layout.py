@@ -1,39 +1,39 @@
 """What BART and its relatives share: configuration keys, tensor names, and one plan with three choices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Literal
 
 from diptych.model import architecture as arch
 from diptych.model.config import Config
+from diptych.model.families import _seq2seq
+from diptych.model.families._activations import ACTIVATIONS
 from diptych.model.rules import TRANSPOSE_LINEARS, Ignore, Rename, Rule, Squeeze, Zeros
-
-ACTIVATIONS: dict[str, arch.Activation] = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A family of these. pre_norm: norms before each branch and after each stack; else after each branch.
+    """A family of these. task: what its checkpoints are made for, where nothing else says.
 
-    embedding_norm: the embeddings are normalised. sinusoidal: positions are computed; else they are learned, after two
-    unused rows.
+    pre_norm: norms before each branch and after each stack; else after each branch. embedding_norm: the embeddings are
+    normalised. positions: "learned" after two unused rows, or computed with sines and cosines in "halves"; M2M100's
+    are computed otherwise and count what is not padding.
     """
 
+    task: _seq2seq.Task
     pre_norm: bool
     embedding_norm: bool
-    sinusoidal: bool
+    positions: Literal["learned", "halves", "halves_inclusive"]
 
     @property
     def place(self) -> arch.NormPlace:
         return "input" if self.pre_norm else "output"
 
-    def architecture(self, config: Config) -> arch.EncoderDecoder:
+    def tasks(self, config: Config) -> Mapping[str, Sequence[str]]:
+        return _seq2seq.tasks(config, self.task)
+
+    def architecture(self, config: Config, task: str) -> arch.EncoderDecoder:
         self._refuse_other_layouts(config)
         shared = config.get("share_encoder_decoder_embeddings", bool, True)
         vocab_size = config.size("vocab_size")
@@ -44,13 +44,14 @@ class Layout:
             shared_embedding=shared,
         )
 
-    def rules(self, config: Config) -> Sequence[Rule]:
+    def rules(self, config: Config, task: str) -> Sequence[Rule]:
+        computed = self.positions != "learned"
         return (
             Rename(r"^model\.", ""),
-            *([Ignore(r"^(encoder|decoder)\.embed_positions\.weight$")] if self.sinusoidal else []),
+            *([Ignore(r"^(encoder|decoder)\.embed_positions\.weights?$")] if computed else []),
             Squeeze(r"^final_logits_bias$"),
-            Rename(r"^final_logits_bias$", "decoder.head.bias"),
-            Rename(r"^lm_head\.weight$", "decoder.head.weight"),
+            Rename(r"^final_logits_bias$", "head.bias"),
+            Rename(r"^lm_head\.weight$", "head.weight"),
             Rename(r"^shared\.weight$", "decoder.embedding.tokens.weight"),
             Rename(r"\.embed_tokens\.", ".embedding.tokens."),
             Rename(r"\.embed_positions\.", ".embedding.positions."),
@@ -68,41 +69,53 @@ class Layout:
             Rename(r"\.fc1\.", ".feed_forward.up."),
             Rename(r"\.fc2\.", ".feed_forward.down."),
             TRANSPOSE_LINEARS,
-            Zeros("decoder.head.bias", _target_vocabulary(config)),
+            Zeros("head.bias", _target_vocabulary(config)),
         )
 
     def _stack(self, config: Config, side: str, vocab_size: int) -> arch.Stack:
         width, heads = config.size("d_model"), config.size(f"{side}_attention_heads")
         if width % heads:
             config.fail(f"d_model {width} is not a multiple of {side}_attention_heads {heads}")
-        count = config.size("max_position_embeddings")
         norm = arch.LayerNorm(1e-5)
-        return arch.Stack(
-            width=width,
-            depth=config.size(f"{side}_layers"),
-            embedding=arch.Embedding(
-                vocab_size,
-                arch.Sinusoidal(count, interleaved=False) if self.sinusoidal else arch.Learned(count, offset=2),
-                scale=sqrt(width) if config.get("scale_embedding", bool, False) else 1.0,
-                norm=norm if self.embedding_norm else None,
+        attention = arch.Attention(heads, width // heads)
+        layer = arch.Layer(
+            attention,
+            arch.FeedForward(
+                config.size(f"{side}_ffn_dim"), config.choose("activation_function", ACTIVATIONS, "gelu")
             ),
-            layer=arch.Layer(
-                arch.Attention(heads, width // heads),
-                arch.FeedForward(
-                    config.size(f"{side}_ffn_dim"), config.choose("activation_function", ACTIVATIONS, "gelu")
-                ),
-                norm,
-                self.place,
-            ),
-            final_norm=norm if self.pre_norm else None,
+            norm,
+            self.place,
+            cross_attention=attention if side == "decoder" else None,
         )
+        positions, unplaced = self._positions(config)
+        embedding = arch.Embedding(
+            vocab_size,
+            positions,
+            scale=sqrt(width) if config.get("scale_embedding", bool, False) else 1.0,
+            norm=norm if self.embedding_norm else None,
+            unplaced=unplaced,
+        )
+        final_norm = norm if self.pre_norm else None
+        return arch.Stack(width, (layer,) * config.size(f"{side}_layers"), embedding, final_norm)
+
+    def _positions(self, config: Config) -> tuple[arch.Positions, int | None]:
+        """Also the token that takes no position."""
+        count = config.size("max_position_embeddings")
+        match self.positions:
+            case "learned":
+                return arch.Learned(count, offset=2), None
+            case "halves":
+                return arch.Sinusoidal(count, "halves"), None
+            case "halves_inclusive":
+                pad = config.get("pad_token_id", int, 1)
+                return arch.Sinusoidal(count, "halves_inclusive", offset=pad + 1), pad
 
     def _refuse_other_layouts(self, config: Config) -> None:
         because = f"but {config.values['model_type']} always is otherwise"
         config.refuse("normalize_before", self.pre_norm, because)
         config.refuse("add_final_layer_norm", self.pre_norm, because)
         config.refuse("normalize_embedding", self.embedding_norm, because)
-        config.refuse("static_position_embeddings", self.sinusoidal, because)
+        config.refuse("static_position_embeddings", self.positions != "learned", because)
         config.refuse("add_bias_logits", False, because)
 
 

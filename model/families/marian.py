@@ -2,7 +2,8 @@
 
 from diptych.model.families._bart_layout import Layout
 
-LAYOUT = Layout(pre_norm=False, embedding_norm=False, sinusoidal=True)
+LAYOUT = Layout("translate", pre_norm=False, embedding_norm=False, positions="halves")
 
+tasks = LAYOUT.tasks
 architecture = LAYOUT.architecture
 rules = LAYOUT.rules

@@ -2,7 +2,8 @@
 
 from diptych.model.families._bart_layout import Layout
 
-LAYOUT = Layout(pre_norm=True, embedding_norm=True, sinusoidal=False)
+LAYOUT = Layout("translate", pre_norm=True, embedding_norm=True, positions="learned")
 
+tasks = LAYOUT.tasks
 architecture = LAYOUT.architecture
 rules = LAYOUT.rules

@@ -11,17 +11,23 @@ Tensors: `torch.nn.Transformer`'s own, under any one prefix, with `embedding` or
 translation tutorial (`src_tok_emb.embedding`, `tgt_tok_emb.embedding`, `generator`); or d2l's (`encoder.blks.block0…`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import sqrt
 
 from diptych.model import architecture as arch
 from diptych.model.config import Config
+from diptych.model.families import _seq2seq
 from diptych.model.rules import TRANSPOSE_LINEARS, Ignore, Rename, Rule, Split
 
 ACTIVATIONS: dict[str, arch.Activation] = {"relu": "relu", "gelu": "gelu", "silu": "silu"}
 
 
-def architecture(config: Config) -> arch.EncoderDecoder:
+def tasks(config: Config) -> Mapping[str, Sequence[str]]:
+    return _seq2seq.tasks(config, "translate")
+
+
+def architecture(config: Config, task: str) -> arch.EncoderDecoder:
     width = config.size("d_model")
     heads = config.size("nhead")
     if width % heads:
@@ -45,19 +51,18 @@ def architecture(config: Config) -> arch.EncoderDecoder:
     position = config.choose("positions", positions, "sinusoidal")
     scale = sqrt(width) if config.get("scale_embedding", bool, True) else 1.0
     final_norm = norm if config.get("final_norm", bool, True) else None
+    looking_back = replace(layer, cross_attention=layer.attention)
     return arch.EncoderDecoder(
         encoder=arch.Stack(
             width,
-            config.size("num_encoder_layers"),
+            (layer,) * config.size("num_encoder_layers"),
             arch.Embedding(source_vocab, position, scale),
-            layer,
             final_norm,
         ),
         decoder=arch.Stack(
             width,
-            config.size("num_decoder_layers"),
+            (looking_back,) * config.size("num_decoder_layers"),
             arch.Embedding(target_vocab, position, scale),
-            layer,
             final_norm,
         ),
         head=arch.Head(tied, config.get("head_bias", bool, False)),
@@ -65,7 +70,7 @@ def architecture(config: Config) -> arch.EncoderDecoder:
     )
 
 
-def rules(config: Config) -> Sequence[Rule]:
+def rules(config: Config, task: str) -> Sequence[Rule]:
     slot = f"_{_norm_place(config)}_norm."
     return (*_TORCH, *_D2L, *_norms(slot), *_SURROUNDINGS, TRANSPOSE_LINEARS)
 
@@ -96,7 +101,7 @@ _D2L = (
     Rename(r"\.ffn\.dense1\.", ".feed_forward.up."),
     Rename(r"\.ffn\.dense2\.", ".feed_forward.down."),
     Rename(r"^((?:en|de)coder)\.embedding\.weight$", r"\1.embedding.tokens.weight"),
-    Rename(r"^decoder\.dense\.", "decoder.head."),
+    Rename(r"^decoder\.dense\.", "head."),
 )
 
 
@@ -116,5 +121,5 @@ _SURROUNDINGS = (
     Rename(r"^(?:target_embedding|tgt_tok_emb\.embedding)\.weight$", "decoder.embedding.tokens.weight"),
     Rename(r"^source_positions\.", "encoder.embedding.positions."),
     Rename(r"^target_positions\.", "decoder.embedding.positions."),
-    Rename(r"^(?:head|generator)\.", "decoder.head."),
+    Rename(r"^generator\.", "head."),
 )

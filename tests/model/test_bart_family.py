@@ -53,14 +53,15 @@ def assert_equal(folder: Path, bart: BartForConditionalGeneration) -> None:
     source = torch.randint(3, VOCAB, mask.shape, generator=random)
     target = torch.randint(3, VOCAB, target_mask.shape, generator=random)
     network = load_checkpoint(folder).network
-    attention = network.spec.decoder.layer.attention
+    attention = network.spec.decoder.layers[0].attention
     empty = torch.zeros(len(target), attention.heads, 0, attention.head_dim)
     with torch.inference_mode():
         theirs = bart(input_ids=source, attention_mask=mask, decoder_input_ids=target)
         memory = network.encoder(source, mask)
         cross = network.decoder.project_cross(memory)
         positions = torch.arange(target.shape[1]).expand_as(target)
-        logits, _ = network.decoder(target, positions, target_mask, mask, cross, [(empty, empty)] * len(cross))
+        hidden, _ = network.decoder(target, positions, target_mask, [(empty, empty)] * len(cross), cross, mask)
+        logits = network.head(hidden)
     for found, expected, kept in (
         (memory, theirs.encoder_last_hidden_state, mask),
         (logits, theirs.logits, target_mask),
@@ -157,7 +158,7 @@ def test_weights_without_the_wrapper(bart: BartForConditionalGeneration, tmp_pat
     assert_equal(tmp_path, bart)
     del state["final_logits_bias"]
     save_file(state, tmp_path / "model.safetensors")
-    bias = load_checkpoint(tmp_path).network.decoder.head.bias
+    bias = load_checkpoint(tmp_path).network.head.bias
     assert bias is not None
     assert not bias.any()
 
@@ -166,7 +167,7 @@ def test_logits_bias_of_several_rows(bart: BartForConditionalGeneration, tmp_pat
     """transformers stores [1, V]; of anything else no row may be picked."""
     bart.save_pretrained(tmp_path)
     rewrite(tmp_path, bart.state_dict() | {"final_logits_bias": torch.zeros(2, VOCAB)})
-    with pytest.raises(CheckpointError, match=r"misshapen: decoder\.head\.bias is \[2, 53\]"):
+    with pytest.raises(CheckpointError, match=r"misshapen: head\.bias is \[2, 53\]"):
         load_checkpoint(tmp_path)
 
 

@@ -24,9 +24,9 @@ CHUNKINGS = [
 def stack(norm_place: arch.NormPlace, positions: arch.Positions) -> arch.Stack:
     norm = arch.LayerNorm()
     attention, feed_forward = arch.Attention(HEADS, HEAD_DIM), arch.FeedForward(40, "gelu")
-    layer = arch.Layer(attention, feed_forward, norm, norm_place)
+    layer = arch.Layer(attention, feed_forward, norm, norm_place, cross_attention=attention)
     embedding = arch.Embedding(VOCAB, positions, scale=2.0)
-    return arch.Stack(HEADS * HEAD_DIM, DEPTH, embedding, layer, norm if norm_place == "input" else None)
+    return arch.Stack(HEADS * HEAD_DIM, (layer,) * DEPTH, embedding, norm if norm_place == "input" else None)
 
 
 @pytest.fixture(params=["input", "output"])
@@ -71,9 +71,9 @@ def decode(
     for length in chunks or [target.shape[1]]:
         new = slice(start, start + length)
         part, past = network.decoder(
-            target[:, new], positions[:, new], target_mask[:, : new.stop], source_mask, cross, past
+            target[:, new], positions[:, new], target_mask[:, : new.stop], past, cross, source_mask
         )
-        logits.append(part)
+        logits.append(network.head(part))
         start += length
     assert past[0][0].shape == (len(target), HEADS, target.shape[1], HEAD_DIM)
     return torch.cat(logits, dim=1)

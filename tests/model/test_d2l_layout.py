@@ -137,7 +137,8 @@ def test_equals_d2l(network: Modules, tmp_path: Path) -> None:
         our_memory = loaded.encoder(source, mask)
         cross = loaded.decoder.project_cross(our_memory)
         positions = torch.arange(7).expand_as(target)
-        our_logits, _ = loaded.decoder(target, positions, target_mask, mask, cross, [(empty, empty)] * DEPTH)
+        hidden, _ = loaded.decoder(target, positions, target_mask, [(empty, empty)] * DEPTH, cross, mask)
+        our_logits = loaded.head(hidden)
     for ours, theirs, kept in ((our_memory, memory, mask), (our_logits, logits, target_mask)):
         assert ours.shape == theirs.shape
         error = (ours - theirs)[kept != 0].abs().max()
@@ -149,8 +150,8 @@ def test_equals_d2l(network: Modules, tmp_path: Path) -> None:
     [
         ("attention_bias", "missing: encoder.layers.0.self_attention.query.bias"),
         ("final_norm", "missing: decoder.norm.weight"),
-        ("tie_word_embeddings", "decoder.head.weight differs from decoder.embedding.tokens.weight"),
-        ("head_bias", "not used: decoder.head.bias"),
+        ("tie_word_embeddings", "head.weight differs from decoder.embedding.tokens.weight"),
+        ("head_bias", "not used: head.bias"),
     ],
 )
 def test_each_setting_matters(key: str, expected: str, network: Modules, tmp_path: Path) -> None:

@@ -126,13 +126,13 @@ def test_hidden_states_and_logits_are_those_of_transformers(
         expected = reference(input_ids=source, attention_mask=mask, decoder_input_ids=target)
         hidden = network.encoder(source, mask)
         cross = network.decoder.project_cross(hidden)
-        attention = network.spec.decoder.layer.attention
+        attention = network.spec.decoder.layers[0].attention
         empty = torch.zeros(rows, attention.heads, 0, attention.head_dim)
-        past, logits = [(empty, empty)] * network.spec.decoder.depth, []
+        past, logits = [(empty, empty)] * len(network.spec.decoder.layers), []
         for start, end in ((0, 3), (3, 4), (4, 7)):
             positions = torch.arange(start, end).expand(rows, -1)
-            step, past = network.decoder(target[:, start:end], positions, torch.ones(rows, end), mask, cross, past)
-            logits.append(step)
+            step, past = network.decoder(target[:, start:end], positions, torch.ones(rows, end), past, cross, mask)
+            logits.append(network.head(step))
     seen = mask != 0
     assert relative_error(hidden[seen], expected.encoder_last_hidden_state[seen]) <= 1e-5
     assert relative_error(torch.cat(logits, dim=1), expected.logits) <= 1e-5
@@ -202,7 +202,7 @@ def untied_t5(tmp_path: Path, randomise: Randomise) -> tuple[Any, Path]:
 
 def test_an_own_head_is_neither_tied_nor_scaled(untied_t5: tuple[Any, Path]) -> None:
     reference, folder = untied_t5
-    head = load_checkpoint(folder).network.decoder.head
+    head = load_checkpoint(folder).network.head
     assert torch.equal(head.weight, reference.lm_head.weight)
     assert not torch.equal(head.weight, reference.shared.weight)
     assert head.scale == 1.0
@@ -214,7 +214,7 @@ def test_an_own_head_must_be_in_the_file(untied_t5: tuple[Any, Path]) -> None:
     save_file(
         {name: value for name, value in tensors.items() if name != "lm_head.weight"}, folder / "model.safetensors"
     )
-    with pytest.raises(CheckpointError, match=r"missing: decoder\.head\.weight"):
+    with pytest.raises(CheckpointError, match=r"missing: head\.weight"):
         load_checkpoint(folder)
 
 

@@ -23,7 +23,7 @@ def folder(transformer_checkpoint: Path, tmp_path: Path) -> Path:
 
 def failure(folder: Path, *ignored: str) -> str:
     with pytest.raises(CheckpointError) as caught:
-        load_checkpoint(folder, ignored)
+        load_checkpoint(folder, ignored_keys=ignored)
     assert str(folder) in str(caught.value)
     return str(caught.value)
 
@@ -102,7 +102,7 @@ def test_unknown_keys_are_all_listed(folder: Path) -> None:
     assert "attention_window, relative_attention" in message
     assert "--ignore-config-key attention_window --ignore-config-key relative_attention" in message
     assert "attention_window" not in failure(folder, "attention_window")
-    assert load_checkpoint(folder, ["attention_window", "relative_attention"]).family == "transformer"
+    assert load_checkpoint(folder, ignored_keys=["attention_window", "relative_attention"]).family == "transformer"
 
 
 def test_inert_keys_pass(folder: Path) -> None:

@@ -109,13 +109,14 @@ def reference(
 
 def ours(folder: Path, source: Tensor, mask: Tensor, target: Tensor, target_mask: Tensor) -> tuple[Tensor, Tensor]:
     network = load_checkpoint(folder).network
-    attention = network.spec.decoder.layer.attention
+    attention = network.spec.decoder.layers[0].attention
     empty = torch.zeros(len(target), attention.heads, 0, attention.head_dim)
     with torch.inference_mode():
         memory = network.encoder(source, mask)
         cross = network.decoder.project_cross(memory)
         positions = torch.arange(target.shape[1]).expand_as(target)
-        logits, _ = network.decoder(target, positions, target_mask, mask, cross, [(empty, empty)] * len(cross))
+        hidden, _ = network.decoder(target, positions, target_mask, [(empty, empty)] * len(cross), cross, mask)
+        logits = network.head(hidden)
     return memory, logits
 
 
@@ -224,4 +225,4 @@ def test_half_precision_is_read_as_single(transformer_checkpoint: Path) -> None:
 def test_shared_and_tied_are_one_tensor(transformer_checkpoint: Path) -> None:
     network = load_checkpoint(transformer_checkpoint).network
     assert network.encoder.embedding.tokens.weight is network.decoder.embedding.tokens.weight
-    assert network.decoder.head.weight is network.decoder.embedding.tokens.weight
+    assert network.head.weight is network.decoder.embedding.tokens.weight

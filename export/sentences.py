@@ -1,0 +1,75 @@
+"""Folders of sentence-transformers: `modules.json` says how token states become one vector."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from diptych.export.errors import ExportError
+from diptych.model import architecture as arch
+from diptych.runtime.manifest import Pooling
+
+_MODES: dict[str, Literal["mean", "cls", "max", "last"]] = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_lasttoken": "last",
+}
+_NAMED = {"lasttoken": "last", "mean": "mean", "cls": "cls", "max": "max"}
+_KINDS = ("Transformer", "Pooling", "Normalize")
+
+
+@dataclass(frozen=True)
+class SentenceSettings:
+    """folder: of the transformer itself."""
+
+    folder: Path
+    pooling: Pooling
+
+
+def read_sentence_settings(folder: Path) -> SentenceSettings | None:
+    """What `modules.json` asks for; `None` if there is none. Raises ExportError for a module that is not supported."""
+    path = folder / "modules.json"
+    if not path.is_file():
+        return None
+    modules = _read(path)
+    try:
+        kinds = {str(module["type"]).split(".")[-1]: folder / str(module["path"]) for module in modules}
+    except (TypeError, KeyError) as error:
+        raise ExportError(f"{path}: expected a list of objects with 'type' and 'path'") from error
+    unsupported = [kind for kind in kinds if kind not in _KINDS]
+    if unsupported or "Transformer" not in kinds or "Pooling" not in kinds:
+        raise ExportError(
+            f"{path}: modules {', '.join(kinds)}; supported are a Transformer, a Pooling, and optionally a Normalize. "
+            "To export the encoder alone, remove modules.json"
+        )
+    longest = _read_optional(kinds["Transformer"] / "sentence_bert_config.json").get("max_seq_length")
+    mode = _mode(_read(kinds["Pooling"] / "config.json"), kinds["Pooling"] / "config.json")
+    return SentenceSettings(kinds["Transformer"], Pooling(mode, "Normalize" in kinds, longest))
+
+
+def default_pooling(spec: arch.Architecture) -> Pooling:
+    """Where nothing says otherwise: the mean of what an encoder says, the last of what a decoder says."""
+    return Pooling("last" if isinstance(spec, arch.DecoderOnly) else "mean", normalize=True)
+
+
+def _mode(values: dict[str, Any], path: Path) -> Literal["mean", "cls", "max", "last"]:
+    """Older files have a flag for each mode, newer ones name one."""
+    named = values.get("pooling_mode")
+    chosen = [named] if named else [key for key, on in values.items() if key.startswith("pooling_mode_") and on is True]
+    modes = _MODES | _NAMED
+    if len(chosen) != 1 or chosen[0] not in modes:
+        raise ExportError(f"{path}: pooling by {', '.join(map(str, chosen))}; supported is one of {', '.join(modes)}")
+    return modes[chosen[0]]
+
+
+def _read_optional(path: Path) -> dict[str, Any]:
+    found = _read(path) if path.is_file() else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ExportError(f"{path}: cannot be read as JSON ({error})") from error

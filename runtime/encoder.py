@@ -1,0 +1,65 @@
+"""A model that is one encoder graph, over many texts.
+
+Shapes: B texts of a batch, S tokens of the longest, L of one text.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from diptych.runtime import ports
+from diptych.runtime.batches import BATCH_SIZE, of_like_length
+from diptych.runtime.decoder import Sources
+from diptych.runtime.errors import BundleError, InputError
+from diptych.runtime.graph import Array, Graph
+from diptych.runtime.manifest import Manifest
+from diptych.runtime.tokens import Tokens
+
+_INPUTS = (ports.INPUT_IDS, ports.ATTENTION_MASK, ports.TOKEN_TYPE_IDS)
+
+
+class Encoder:
+    """Texts in batches of like length, padded on the right; out comes each text's own, without padding."""
+
+    def __init__(self, graph: Graph, manifest: Manifest) -> None:
+        """Raises BundleError if the graph wants more than a text."""
+        self.graph = graph
+        self.manifest = manifest
+        unknown = [name for name in graph.inputs if name not in _INPUTS]
+        if unknown:
+            raise BundleError(f"the graph needs {', '.join(unknown)}; expected of an encoder is {', '.join(_INPUTS)}")
+
+    def run(self, texts: Sequence[Tokens], batch_size: int = BATCH_SIZE) -> Iterator[tuple[int, dict[str, Array]]]:
+        """The number of a text and its outputs, float32: [L, …] where there is one for each token, else […].
+
+        A batch at a time, so not in order. Outputs are views of the batch's: what is kept of them must be a copy.
+        Raises OptionError for a wrong batch size.
+        """
+        for batch in of_like_length([len(text.ids) for text in texts], batch_size):
+            outputs = self.graph.run(self._feeds([texts[number] for number in batch]))
+            for row, number in enumerate(batch):
+                yield number, {name: self._own(name, value[row], texts[number]) for name, value in outputs.items()}
+
+    @property
+    def longest(self) -> int | None:
+        """The most tokens the model reads, special ones included; None = no limit."""
+        return self.manifest.source_positions
+
+    def check(self, text: Tokens) -> None:
+        """Raises InputError if the model cannot read this text."""
+        vocabulary, longest = self.manifest.source_vocabulary, self.longest
+        outside = [token for token in text.ids if not 0 <= token < vocabulary]
+        if outside:
+            raise InputError(f"ids {outside[:5]} are outside the vocabulary of {vocabulary}")
+        if longest is not None and len(text.ids) > longest:
+            raise InputError(f"too long: {len(text.ids)} tokens, the model reads {longest}; split the text")
+
+    def _feeds(self, texts: list[Tokens]) -> dict[str, Array]:
+        padded = Sources.pad([text.ids for text in texts], self.manifest.tokens.pad)
+        types = Sources.pad([text.types for text in texts], 0).ids
+        feeds = dict(zip(_INPUTS, (padded.ids, padded.mask, types), strict=True))
+        return {name: feeds[name] for name in self.graph.inputs}
+
+    def _own(self, name: str, output: Array, text: Tokens) -> Array:
+        by_token = ports.SEQUENCE_LENGTH in self.graph.outputs[name][:2]
+        return (output[: len(text.ids)] if by_token else output).astype(np.float32, copy=False)
