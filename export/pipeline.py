@@ -15,7 +15,7 @@ from diptych.export.errors import ExportError, TargetExistsError
 from diptych.export.graphs import GraphSpec, graphs
 from diptych.export.parity import ParityReport, check_parity, check_text_parity
 from diptych.export.sentences import default_pooling, read_sentence_settings
-from diptych.export.tokenizer import read_tokenizer
+from diptych.export.tokenizers import Tokenizers, read_tokenizers
 from diptych.export.torch_graph import TorchGraph
 from diptych.export.trace import trace
 from diptych.export.weights_file import write_models
@@ -28,7 +28,7 @@ from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.manifest import Labels, Manifest, Pooling
 from diptych.runtime.providers import SessionSettings
 
-_COPIED = ("config.json", "generation_config.json", ports.TOKENIZER_FILE)
+_COPIED = ("config.json", "generation_config.json")
 _TOOLS = ("diptych", "torch", "onnx", "onnxscript", "onnx-ir")
 
 
@@ -59,7 +59,8 @@ def export_checkpoint(
     sentences = read_sentence_settings(checkpoint) if task in (None, "embed") else None
     source = sentences.folder if sentences else checkpoint
     loaded = load_checkpoint(source, "embed" if sentences else task, ignored_keys)
-    facts = _facts(loaded, sentences.pooling if sentences else None, read_tokenizer(source), ignored_keys)
+    tokenizers = read_tokenizers(source, loaded.family, loaded.config)
+    facts = _facts(loaded, sentences.pooling if sentences else None, tokenizers, ignored_keys)
     specs = graphs(loaded.network, loaded.task)
     with _staging(bundle) as staging:
         models = []
@@ -71,6 +72,8 @@ def export_checkpoint(
         for name in _COPIED:
             if (source / name).is_file():
                 shutil.copyfile(source / name, staging / name)
+        if tokenizers is not None:
+            _write_tokenizers(tokenizers, source, staging)
         digests = {path.name: file_digest(path) for path in staging.iterdir() if path.name != ports.WEIGHTS_FILE}
         replace(facts, files=digests, tensors=tensors).write(staging)
         report = None
@@ -92,7 +95,9 @@ def _check_target(bundle: Path, force: bool) -> None:
         raise TargetExistsError(f"{bundle} is a bundle already; replace it with --force, or choose another name")
 
 
-def _facts(loaded: Checkpoint, pooling: Pooling | None, unknown: int | None, ignored: Collection[str]) -> Manifest:
+def _facts(
+    loaded: Checkpoint, pooling: Pooling | None, tokenizers: Tokenizers | None, ignored: Collection[str]
+) -> Manifest:
     """The manifest before there are files. Raises ExportError where the checkpoint's options cannot be honoured."""
     spec = loaded.network.spec
     side = source_side(spec)
@@ -102,16 +107,27 @@ def _facts(loaded: Checkpoint, pooling: Pooling | None, unknown: int | None, ign
     return Manifest(
         task=loaded.task,
         family=loaded.family,
-        tokens=special_tokens(loaded, unknown),
+        tokens=special_tokens(loaded, *((tokenizers.unknown, tokenizers.mask) if tokenizers else ())),
         source_vocabulary=side.embedding.vocab_size,
         source_positions=side.longest,
         target_positions=positions,
         generation=generation_defaults(loaded, positions, ignored) if generating else {},
         labels=Labels(loaded.labels, multi) if loaded.labels else None,
         pooling=(pooling or default_pooling(spec)) if loaded.task == "embed" else None,
+        languages=tokenizers.languages if tokenizers and generating else None,
         tools={name: metadata.version(name) for name in _TOOLS},
-        source={path.name: file_digest(path) for path in loaded.files},
+        source={path.name: file_digest(path) for path in (*loaded.files, *(tokenizers.files if tokenizers else ()))},
     )
+
+
+def _write_tokenizers(tokenizers: Tokenizers, source: Path, staging: Path) -> None:
+    """A tokenizer.json is copied byte for byte; what was put together from other files is written as one."""
+    if tokenizers.converted:
+        tokenizers.source.save(str(staging / ports.TOKENIZER_FILE))
+    else:
+        shutil.copyfile(source / ports.TOKENIZER_FILE, staging / ports.TOKENIZER_FILE)
+    if tokenizers.target is not None:
+        tokenizers.target.save(str(staging / ports.TARGET_TOKENIZER_FILE))
 
 
 def _verify(staging: Path, specs: list[GraphSpec]) -> ParityReport:

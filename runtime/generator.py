@@ -37,11 +37,12 @@ class Generator:
         """For each source, in order, its hypotheses, best first.
 
         sources: ids as the tokenizer gives them, special ones included. batch_size: most sources decoded together;
-        those of like length are. options: see `GenerationOptions`, and `start`: the id to start decoding with, where
-        there is an encoder. Raises InputError for a source that is empty or too long for the model, OptionError for a
+        those of like length are. options: see `GenerationOptions`, and where there is an encoder
+        `decoder_start_token_id`. Raises InputError for a source that is empty or too long for the model, OptionError for a
         wrong option.
         """
         start, chosen = self._read_options(options)
+        self.check_options(**options)
         if batch_size < 1:
             raise OptionError(f"batch_size is {batch_size}; expected at least 1")
         for index, source in enumerate(sources):
@@ -93,7 +94,7 @@ class Generator:
     def _read_options(self, options: Mapping[str, Any]) -> tuple[int | None, GenerationOptions]:
         """What decoding starts with, and the rest."""
         given = dict(options)
-        start = given.pop("start", self.manifest.tokens.decoder_start)
+        start = given.pop("decoder_start_token_id", self.manifest.tokens.decoder_start)
         return start, self.defaults.updated(given)
 
     def _strategy(self, sources: int, options: GenerationOptions) -> Strategy:

@@ -3,10 +3,10 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 import click
 
@@ -14,6 +14,7 @@ from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.console import debug_option, note, progress, warn, write_line
 from diptych.runtime.errors import InputError
+from diptych.runtime.line_files import Line, count_lines, lines_of, standard, written
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.run_options import SIMILARITY, TaskCommand, check_belong, task_options
 from diptych.runtime.tasks import ResultT, Task, TextT, task_of
@@ -22,8 +23,6 @@ from diptych.runtime.tasks.similarity import Similarity
 # Lines read, worked on and written at a time: enough to batch those of like length, few enough to see results come.
 CHUNK = 256
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-Line = str | InputError
 
 
 @click.command("run", cls=TaskCommand)
@@ -71,10 +70,10 @@ def command(
     if not (bundle / ports.VERIFICATION_FILE).is_file():
         note(f"{bundle} was exported without comparing it with PyTorch.")
     with ExitStack() as stack:
-        file = stack.enter_context(input_path.open("rb")) if input_path else _standard(sys.stdin, "stdin")
-        output = stack.enter_context(_written(output_path)) if output_path else _standard(sys.stdout, "stdout")
-        total = len(texts) or (_count_lines(input_path) if input_path and input_path.is_file() else None)
-        return _run(task, iter(texts) if texts else _lines(file), output, as_json, total, batch_size, options)
+        file = stack.enter_context(input_path.open("rb")) if input_path else standard(sys.stdin, "stdin")
+        output = stack.enter_context(written(output_path)) if output_path else standard(sys.stdout, "stdout")
+        total = len(texts) or (count_lines(input_path) if input_path and input_path.is_file() else None)
+        return _run(task, iter(texts) if texts else lines_of(file), output, as_json, total, batch_size, options)
 
 
 def _open(folder: Path, settings: SessionSettings, options: dict[str, Any]) -> Task[Any, Any]:
@@ -87,27 +86,6 @@ def _open(folder: Path, settings: SessionSettings, options: dict[str, Any]) -> T
     task = kind.open(bundle, settings)
     task.check_options(**options)
     return task
-
-
-def _standard(stream: TextIO | None, name: str) -> BinaryIO:
-    """A service may run us without one."""
-    if stream is None:
-        raise click.UsageError(f"{name} is closed; name a file instead")
-    return stream.buffer
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[BinaryIO]:
-    """A file that replaces an earlier one only when it is whole; a pipe or device is written to as it is."""
-    if path.exists() and not path.is_file():
-        with path.open("wb") as file:
-            yield file
-        return
-    target = path.resolve()
-    partial = target.with_name(f"{target.name}.partial")
-    with partial.open("wb") as file:
-        yield file
-    partial.replace(target)
 
 
 def _run(
@@ -152,16 +130,3 @@ def _show(task: Task[Any, ResultT], result: ResultT | InputError, as_json: bool)
     if isinstance(result, InputError):
         return json.dumps({"error": str(result)}, ensure_ascii=False) if as_json else ""
     return json.dumps(task.to_json(result), ensure_ascii=False, allow_nan=False) if as_json else task.to_line(result)
-
-
-def _lines(file: BinaryIO) -> Iterator[Line]:
-    for number, line in enumerate(file):
-        try:
-            yield line.rstrip(b"\r\n").decode("utf-8" if number else "utf-8-sig")
-        except UnicodeDecodeError as error:
-            yield InputError(f"not UTF-8: byte 0x{line[error.start]:02x} at {error.start + 1}; convert the input")
-
-
-def _count_lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(1 for _ in file)

@@ -23,9 +23,11 @@ class Tokens:
     parts: list[int | None]
     skipped: int = 0
 
-    def places(self, part: int) -> list[int]:
-        """Where the tokens of a part stand, special tokens left out."""
-        return [place for place, other in enumerate(self.parts) if other == part]
+    def places(self, part: int) -> range:
+        """Where the tokens of a part stand: side by side, special tokens left out."""
+        count = self.parts.count(part)
+        first = self.parts.index(part) if count else 0
+        return range(first, first + count)
 
     def cut(self, longest: int) -> "Tokens":
         """The text's first tokens, so many that all, special tokens included, are at most `longest`."""
@@ -49,8 +51,8 @@ class Tokens:
         return len(self.ids) - len(self.places(part))
 
     def _window(self, part: int, start: int, stop: int) -> "Tokens":
-        kept = set(self.places(part)[start:stop])
-        places = [place for place, other in enumerate(self.parts) if other != part or place in kept]
+        all_of_it = self.places(part)
+        places = [*range(all_of_it.start), *all_of_it[start:stop], *range(all_of_it.stop, len(self.ids))]
         return replace(
             self,
             ids=_at(self.ids, places),

@@ -39,7 +39,7 @@ def loaded(transformer_checkpoint: Path) -> Checkpoint:
     ],
 )
 def test_special_ids(config: Values, generation: Values, expected: SpecialTokens, loaded: Checkpoint) -> None:
-    assert special_tokens(replace(loaded, config=config, generation=generation), None) == expected
+    assert special_tokens(replace(loaded, config=config, generation=generation)) == expected
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_special_ids(config: Values, generation: Values, expected: SpecialTokens
 )
 def test_no_start(config: Values, loaded: Checkpoint) -> None:
     with pytest.raises(ExportError, match="no decoder_start_token_id") as caught:
-        special_tokens(replace(loaded, config=config, generation={}), None)
+        special_tokens(replace(loaded, config=config, generation={}))
     assert str(loaded.folder) in str(caught.value)
 
 
 @pytest.mark.parametrize("ending", ["</s>", ["</s>"], [2, None], 2.5])
 def test_ending_that_is_no_id(ending: object, loaded: Checkpoint) -> None:
     with pytest.raises(ExportError, match="eos_token_id"):
-        special_tokens(replace(loaded, config=IDS, generation={"eos_token_id": ending}), None)
+        special_tokens(replace(loaded, config=IDS, generation={"eos_token_id": ending}))
 
 
 def test_options_of_the_generation_config_win(loaded: Checkpoint) -> None:
@@ -108,7 +108,7 @@ def test_max_new_tokens_fits_the_positions(stored: int, loaded: Checkpoint) -> N
     """Otherwise a call without options could never succeed."""
     checkpoint = replace(loaded, config={}, generation={"max_new_tokens": stored})
     options = GenerationOptions.from_mapping(generation_defaults(checkpoint, POSITIONS, ()))
-    assert options.length_limit(1, POSITIONS) == min(1 + stored, POSITIONS)
+    assert options.new_tokens(1, POSITIONS) == min(stored, POSITIONS - 1)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import AttributeProto, NodeProto, TensorProto, ValueInfoProto
 
@@ -90,17 +92,34 @@ def test_ports(
         ("encoder_attention_mask", source),
         *layered("past_key_values.{}.encoder.{}", cross).items(),
         *layered("past_key_values.{}.decoder.{}", [ROWS, heads, PAST, head_dim]).items(),
+        ("num_logits_to_keep", []),
     ]
     assert ports_of(decoder.output) == [
-        ("logits", [ROWS, LENGTH, vocab_size]),
+        ("logits", [ROWS, "num_logits", vocab_size]),
         *layered("present.{}.decoder.{}", [ROWS, heads, TOTAL, head_dim]).items(),
     ]
 
 
 def test_types_of_ports(model: onnx.ModelProto) -> None:
     for value in [*model.graph.input, *model.graph.output]:
-        integral = value.name.endswith(("_ids", "_mask"))
+        integral = value.name.endswith(("_ids", "_mask", "_to_keep"))
         assert value.type.tensor_type.elem_type == (TensorProto.INT64 if integral else TensorProto.FLOAT), value.name
+
+
+def test_all_logits_are_kept_by_default(bundle: Path) -> None:
+    """Loaders that do not know the input need not feed it."""
+    session = onnxruntime.InferenceSession(bundle / "decoder.onnx")
+    assert "num_logits_to_keep" not in [port.name for port in session.get_inputs()]
+    assert [port.name for port in session.get_overridable_initializers()] == ["num_logits_to_keep"]
+    feeds = {}
+    for port in session.get_inputs():
+        shape = [{ROWS: 2, LENGTH: 5, TOTAL: 5, SOURCES: 2, SOURCE_LENGTH: 3, PAST: 0}.get(a, a) for a in port.shape]
+        feeds[port.name] = np.ones(shape, np.int64 if port.type == "tensor(int64)" else np.float32)
+    everything = session.run(["logits"], feeds)[0]
+    assert everything.shape[:2] == (2, 5)
+    for kept in (0, 1, 3, 5):
+        logits = session.run(["logits"], {**feeds, "num_logits_to_keep": np.array(kept)})[0]
+        np.testing.assert_allclose(logits, everything[:, -kept:], rtol=1e-5, atol=1e-5)
 
 
 def test_opset_is_20_and_nothing_else(model: onnx.ModelProto) -> None:
@@ -154,14 +173,13 @@ def test_tied_token_matrix_is_one(bundle: Path) -> None:
     users = [
         [name for name, entry in graph.items() if int(entry["offset"]) == matrices[0]["offset"]] for graph in graphs
     ]
-    assert len(users[0]) == 1
-    assert users[0] == users[1]
+    assert [len(names) for names in users] == [1, 1]
 
 
 def test_weights_keep_the_names_of_the_network(model: onnx.ModelProto) -> None:
     names = set(externals(model))
     assert any(name.endswith(".feed_forward.up.weight") for name in names)
-    assert all(name.startswith(("encoder.", "decoder.")) for name in names), names
+    assert all(name.startswith(("encoder.", "decoder.", "head.")) for name in names), names
 
 
 @pytest.mark.parametrize("file", GRAPHS)

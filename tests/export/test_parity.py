@@ -165,7 +165,7 @@ def test_faulty_decoder(fault: str, graphs: Graphs) -> None:
 
 
 def test_no_causal_mask(graphs: Graphs) -> None:
-    def no_causal_bias(mask: Tensor, length: int, dtype: torch.dtype) -> Tensor:
+    def no_causal_bias(mask: Tensor, length: int, dtype: torch.dtype, window: int | None = None) -> Tensor:
         return padding_bias(mask, dtype)
 
     plain = graphs[1]

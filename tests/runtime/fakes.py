@@ -191,7 +191,8 @@ class FakeDecoderGraph:
             hidden = hidden + _attend(hidden, present[0], present[1], visible)
             hidden = hidden + _attend(hidden, *(value.repeat(group, axis=0) for value in cross), cross_visible)
             hidden = np.tanh(hidden)
-        return {ports.LOGITS: hidden @ self._head, **result}
+        kept = int(feeds[ports.NUM_LOGITS_TO_KEEP])
+        return {ports.LOGITS: hidden[:, -kept:] @ self._head, **result}
 
     @cached_property
     def _tokens(self) -> Array:
@@ -204,6 +205,41 @@ class FakeDecoderGraph:
     @cached_property
     def _head(self) -> Array:
         return _weights("head", WIDTH, VOCAB)
+
+
+class FakeCausalGraph(FakeDecoderGraph):
+    """The same without anything to look back at: one graph, other names."""
+
+    def __init__(self) -> None:
+        self.inputs = {port.name: _shape(port) for port in ports.causal_inputs(DEPTH)}
+        self.outputs = {port.name: _shape(port) for port in ports.causal_outputs(DEPTH)}
+        self.feeds = []
+
+    def run(self, feeds: Arrays) -> dict[str, Array]:
+        assert feeds.keys() == self.inputs.keys()
+        self.feeds.append(dict(feeds))
+        ids, positions, mask = (feeds[name] for name in (ports.INPUT_IDS, ports.POSITION_IDS, ports.ATTENTION_MASK))
+        assert positions.shape == ids.shape
+        assert (positions >= 0).all()
+        assert (positions < POSITIONS).all()
+        assert (ids >= 0).all()
+        assert all(array.dtype == np.int64 for array in (ids, positions, mask))
+        rows, length = ids.shape
+        slots = np.arange(mask.shape[1])
+        visible = (mask == 1)[:, None, None, :] & (slots <= slots[mask.shape[1] - length :, None])
+        hidden = self._tokens[ids] + self._places[positions]
+        result: dict[str, Array] = {}
+        for layer in range(DEPTH):
+            present = []
+            for part in ("key", "value"):
+                past = feeds[f"past_key_values.{layer}.{part}"]
+                assert past.shape == (rows, HEADS, mask.shape[1] - length, HEAD_DIM)
+                new = _heads(hidden @ _weights(f"self {layer} {part}", WIDTH, WIDTH))
+                present.append(np.concatenate([past, new], axis=2))
+                result[f"present.{layer}.{part}"] = present[-1]
+            hidden = np.tanh(hidden + _attend(hidden, present[0], present[1], visible))
+        kept = int(feeds[ports.NUM_LOGITS_TO_KEEP])
+        return {ports.LOGITS: hidden[:, -kept:] @ self._head, **result}
 
 
 def logits_alone(source: Sequence[int], target: Sequence[int]) -> Array:
@@ -223,6 +259,7 @@ def logits_alone(source: Sequence[int], target: Sequence[int]) -> Array:
             ports.POSITION_IDS: np.arange(len(target), dtype=np.int64)[None],
             ports.DECODER_ATTENTION_MASK: np.ones_like(target_ids),
             ports.ENCODER_ATTENTION_MASK: np.ones_like(ids),
+            ports.NUM_LOGITS_TO_KEEP: np.array(0),
             **cross,
             **past,
         }

@@ -453,7 +453,7 @@ def edited(**changes: Any) -> Damage:
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"format_version": 2}, "2"),
+        ({"format_version": 1}, "1"),
         ({"format_version": 99}, "99"),
         ({"format_version": "1"}, "format version"),
         ({"format_version": ...}, "format version"),

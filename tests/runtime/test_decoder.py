@@ -207,10 +207,9 @@ def test_trimmed_rows_go_on_from_what_is_left(length: int) -> None:
 def test_padding_on_the_left_of_targets_is_not_seen() -> None:
     decoder, _, graph = make()
     targets = [[1, 2, 3, 4], [5], [6, 7], [8, 9, 1]]
-    ids = np.array([[0] * (4 - len(row)) + row for row in targets])
-    mask = np.array([[0] * (4 - len(row)) + [1] * len(row) for row in targets])
+    ids = np.array([[-1] * (4 - len(row)) + row for row in targets])
     state = decoder.start(Sources.pad(SOURCES, 0), 1)
-    logits = decoder.forward(state, ids, mask)
+    logits = decoder.forward(state, ids)
     assert logits.shape == (4, 4, VOCAB)
     for row, (source, target) in enumerate(zip(SOURCES, targets, strict=True)):
         np.testing.assert_allclose(logits[row, 4 - len(target) :], logits_alone(source, target), atol=1e-4)

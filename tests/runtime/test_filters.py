@@ -32,12 +32,12 @@ def random_case(seed: int, length: int, rows: int = 5) -> tuple[History, Array]:
     ids[: rows // 2] %= 3
     scores = generator.normal(size=(rows, VOCAB)).astype(np.float32)
     scores[-1, 4] = -INF
-    return History(ids, 1), scores
+    return History(ids, 1, np.full(rows, LIMIT - 1)), scores
 
 
 def apply_all(options: dict[str, Any], history: History, scores: Array) -> Array:
     result = scores.copy()
-    for apply in make_filters(GenerationOptions.from_mapping(options), EOS, 1, LIMIT, VOCAB):
+    for apply in make_filters(GenerationOptions.from_mapping(options), EOS, VOCAB):
         apply(history, result)
     return result
 
@@ -118,7 +118,7 @@ def test_the_random_histories_have_repeats() -> None:
 
 
 def test_a_penalised_token_is_penalised_once_however_often_it_occurs() -> None:
-    history = History(np.array([[0, 2, 2, 2, 3]]), 1)
+    history = History(np.array([[0, 2, 2, 2, 3]]), 1, np.array([LIMIT]))
     result = apply_all({"repetition_penalty": 2.0}, history, np.array([[4, 4, 4, -4, 4, 4, 4, 4, 4]], dtype=np.float32))
     assert result.tolist() == [[2, 4, 2, -8, 4, 4, 4, 4, 4]]
 
@@ -152,8 +152,8 @@ def test_a_penalty_comes_before_what_forbids() -> None:
 
 def test_filters_edit_logits_under_greedy_and_log_probabilities_under_beams() -> None:
     logits = np.random.default_rng(0).normal(3.0, 1.0, (4, VOCAB)).astype(np.float32)
-    np.testing.assert_array_equal(Greedy(4, EOS, LIMIT).scores(logits), logits)
-    log_probabilities = Beam(2, EOS, LIMIT, GenerationOptions(num_beams=2)).scores(logits)
+    np.testing.assert_array_equal(Greedy(4, EOS).scores(logits), logits)
+    log_probabilities = Beam(2, EOS, GenerationOptions(num_beams=2)).scores(logits)
     np.testing.assert_allclose(np.exp(log_probabilities.astype(np.float64)).sum(axis=1), 1.0, rtol=1e-5)
     np.testing.assert_allclose(np.diff(log_probabilities - logits), 0.0, atol=1e-5)
 
@@ -163,8 +163,8 @@ def test_a_greedy_score_is_the_log_softmax_of_filtered_logits() -> None:
         scores[:] = -INF
         scores[:, 2:6] = 0.0
 
-    strategy = Greedy(1, (), 4)
-    for _ in generate(FakeDecoder(VOCAB), Sources.pad([[2]], 0), [0], strategy, [first_of_four]):
+    strategy = Greedy(1, ())
+    for _ in generate(FakeDecoder(VOCAB), Sources.pad([[2]], 0), History.start([[0]], [3]), strategy, [first_of_four]):
         pass
     ((found,),) = strategy.hypotheses()
     assert found.ids == [2, 2, 2]
@@ -172,8 +172,8 @@ def test_a_greedy_score_is_the_log_softmax_of_filtered_logits() -> None:
 
 
 def test_a_beam_score_sums_filtered_log_probabilities_as_they_are() -> None:
-    strategy = Beam(1, (), 4, GenerationOptions(num_beams=2, length_penalty=0.0))
-    for _ in generate(FakeDecoder(VOCAB), Sources.pad([[2]], 0), [0], strategy, [filters.force([4])]):
+    strategy = Beam(1, (), GenerationOptions(num_beams=2, length_penalty=0.0))
+    for _ in generate(FakeDecoder(VOCAB), Sources.pad([[2]], 0), History.start([[0]], [3]), strategy, [filters.force([4])]):
         pass
     assert strategy.hypotheses()[0][0].ids == [4, 4, 4]
     assert strategy.hypotheses()[0][0].score == 0.0
@@ -194,8 +194,8 @@ def test_a_beam_score_sums_filtered_log_probabilities_as_they_are() -> None:
 def test_an_id_outside_the_vocabulary_is_refused_by_name(name: str, value: Any, outside: int) -> None:
     options = GenerationOptions.from_mapping({name: value})
     with pytest.raises(OptionError, match=rf"{name}.*\b{outside}\b.*\b{VOCAB}\b"):
-        make_filters(options, EOS, 1, LIMIT, VOCAB)
-    make_filters(options, EOS, 1, LIMIT, VOCAB + 6)
+        make_filters(options, EOS, VOCAB)
+    make_filters(options, EOS, VOCAB + 6)
 
 
 def test_filters_see_the_prompt_and_what_was_generated() -> None:
@@ -204,7 +204,7 @@ def test_filters_see_the_prompt_and_what_was_generated() -> None:
     def watch(history: History, scores: Array) -> None:
         lengths.append((history.length, history.prompt_length, history.ids[:, 0].tolist(), len(scores)))
 
-    strategy = Greedy(2, (), 4)
-    for _ in generate(FakeDecoder(VOCAB), Sources.pad([[2], [3]], 0), [5], strategy, [watch]):
+    strategy = Greedy(2, ())
+    for _ in generate(FakeDecoder(VOCAB), Sources.pad([[2], [3]], 0), History.start([[5], [5]], [3, 3]), strategy, [watch]):
         pass
     assert lengths == [(1, 1, [5, 5], 2), (2, 1, [5, 5], 2), (3, 1, [5, 5], 2)]

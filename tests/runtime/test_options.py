@@ -150,7 +150,7 @@ def test_updated_leaves_the_original_and_what_is_not_named() -> None:
 def test_a_limit_of_the_call_replaces_that_of_the_defaults(
     defaults: dict[str, Any], call: dict[str, Any], limit: int
 ) -> None:
-    assert GenerationOptions.from_mapping(defaults).updated(call).length_limit(1, 100) == limit
+    assert GenerationOptions.from_mapping(defaults).updated(call).new_tokens(1, 100) == limit - 1
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_minimum_of_the_call_replaces_that_of_the_defaults(
 def test_the_length_limit_counts_the_prompt(
     options: dict[str, Any], prompt: int, positions: int, expected: int
 ) -> None:
-    assert GenerationOptions.from_mapping(options).length_limit(prompt, positions) == expected
+    assert GenerationOptions.from_mapping(options).new_tokens(prompt, positions) == expected - prompt
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_limit_that_does_not_fit_is_refused(
     options: dict[str, Any], prompt: int, positions: int | None, message: str
 ) -> None:
     with pytest.raises(OptionError, match=message):
-        GenerationOptions.from_mapping(options).length_limit(prompt, positions)
+        GenerationOptions.from_mapping(options).new_tokens(prompt, positions)
 
 
 def test_fewer_beams_than_the_checkpoint_returns_are_no_conflict() -> None:

@@ -9,6 +9,7 @@ from fakes import FakeDecoder, all_sequences
 
 from diptych.runtime.decoder import Sources
 from diptych.runtime.generation import generate
+from diptych.runtime.history import History
 from diptych.runtime.options import GenerationOptions
 from diptych.runtime.strategies import Beam, Greedy, Hypothesis, Strategy
 
@@ -18,8 +19,9 @@ SOURCES = [[4, 4, 2], [3], [2, 3, 4, 2, 3], [3, 3], [4, 2, 4, 4], [2]]
 EARLY_STOPPING = [True, False, "never"]
 
 
-def decode(decoder: FakeDecoder, strategy: Strategy, sources: list[list[int]]) -> list[list[Hypothesis]]:
-    for _ in generate(decoder, Sources.pad(sources, 0), PROMPT, strategy, []):
+def decode(decoder: FakeDecoder, strategy: Strategy, sources: list[list[int]], limit: int) -> list[list[Hypothesis]]:
+    history = History.start([PROMPT] * len(sources), [limit - len(PROMPT)] * len(sources))
+    for _ in generate(decoder, Sources.pad(sources, 0), history, strategy, []):
         pass
     return strategy.hypotheses()
 
@@ -27,13 +29,13 @@ def decode(decoder: FakeDecoder, strategy: Strategy, sources: list[list[int]]) -
 def greedy(
     decoder: FakeDecoder, sources: list[list[int]], eos: tuple[int, ...] = (EOS,), limit: int = 8
 ) -> list[list[Hypothesis]]:
-    return decode(decoder, Greedy(len(sources), eos, limit), sources)
+    return decode(decoder, Greedy(len(sources), eos), sources, limit)
 
 
 def beam(
     decoder: FakeDecoder, sources: list[list[int]], eos: tuple[int, ...] = (EOS,), limit: int = 8, **options: Any
 ) -> list[list[Hypothesis]]:
-    return decode(decoder, Beam(len(sources), eos, limit, GenerationOptions(**options)), sources)
+    return decode(decoder, Beam(len(sources), eos, GenerationOptions(**options)), sources, limit)
 
 
 def ids_of(results: list[list[Hypothesis]]) -> list[list[list[int]]]:
@@ -158,7 +160,8 @@ def test_finished_sources_leave_and_change_nothing_for_the_others(seed: int, ear
     assert len(together.seen) == max(steps.values())
     rows = 1 if early_stopping is None else 3
     for step, seen in enumerate(together.seen):
-        expected = [tuple(source) for source in SOURCES if steps[tuple(source)] > step for _ in range(rows)]
+        alike = rows if step else 1  # The prompt is run once for each source.
+        expected = [tuple(source) for source in SOURCES if steps[tuple(source)] > step for _ in range(alike)]
         assert [source for source, _ in seen] == expected
 
 

@@ -1,0 +1,114 @@
+"""What a folder says of its tokenizer beside the vocabulary: options, special tokens, added tokens."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer
+
+from diptych.export.errors import ExportError
+from diptych.export.tokenizers.folder import Folder
+
+# A family's special tokens by role; an AddedToken also says how it is matched.
+Special = Mapping[str, AddedToken | str]
+# Special tokens that the vocabulary lacks get their ids in this order.
+ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """tokenizer_config.json, and special_tokens_map.json and added_tokens.json where it does not list added tokens.
+
+    roles: special tokens by name, None where told to be none. extra: all other special tokens, None where the family's
+    own are meant. listed: what special_tokens_map.json adds to these. added: tokens that have ids of their own.
+    """
+
+    path: Path
+    options: Mapping[str, Any]
+    roles: Mapping[str, AddedToken | None]
+    extra: tuple[AddedToken, ...] | None
+    listed: tuple[AddedToken, ...]
+    added: Mapping[int, AddedToken]
+
+    def named(self, defaults: Special) -> dict[str, AddedToken]:
+        """The special tokens by role, in the order of their ids; defaults are the family's.
+
+        How a default is matched (stripping spaces, say) also holds for a token that the files give as mere text.
+        """
+        found: dict[str, AddedToken] = {}
+        for role in dict.fromkeys([*ROLES, *self.roles]):
+            default = defaults.get(role)
+            told = self.roles.get(role, default)
+            token = None if told is None else as_token(told, self.path)
+            if token is not None and isinstance(default, AddedToken) and isinstance(self.options.get(role), str):
+                token = AddedToken(
+                    token.content, lstrip=default.lstrip, normalized=default.normalized, special=default.special
+                )
+            if token is not None:
+                found[role] = token
+        return found
+
+    def add_tokens(
+        self, tokenizer: Tokenizer, named: Mapping[str, AddedToken], extra: Iterable[AddedToken | str] = ()
+    ) -> None:
+        """Makes added and special tokens known to a tokenizer. extra: the family's own, where the files name none.
+
+        Raises ExportError where a token cannot have the id that the files give it.
+        """
+        more = [as_token(token, self.path) for token in extra] if self.extra is None else self.extra
+        tokens: dict[str, AddedToken] = {}
+        for token in [*(self.added[number] for number in sorted(self.added)), *named.values(), *more]:
+            tokens.setdefault(token.content, token)
+        for token in named.values():
+            tokens[token.content].special = True
+        tokenizer.add_tokens(list(tokens.values()))
+        for expected, token in self.added.items():
+            found = tokenizer.token_to_id(token.content)
+            if found != expected:
+                raise ExportError(
+                    f"{self.path}: the added token {token.content!r} should have the id {expected}, but with this "
+                    f"vocabulary it has {found}; are all tokenizer files from one checkpoint?"
+                )
+
+
+def read_settings(folder: Folder) -> Settings:
+    """Raises ExportError if a file is damaged."""
+    path = folder.path / "tokenizer_config.json"
+    options = folder.optional(path.name)
+    if options.get("additional_special_tokens") and not options.get("extra_special_tokens"):
+        options["extra_special_tokens"] = options.pop("additional_special_tokens")
+    declared = options.pop("added_tokens_decoder", None)
+    if declared is None:  # Then older files may say more.
+        options |= folder.optional("special_tokens_map.json")
+    extra, listed = options.pop("extra_special_tokens", None), options.pop("additional_special_tokens", None) or ()
+    roles = {
+        role: None if value is None else as_token(value, path)
+        for role, value in options.items()
+        if role in ROLES or (role.endswith("_token") and isinstance(value, (str, dict)))
+    }
+    if isinstance(extra, dict):  # Named, but not by us.
+        roles |= {role: as_token(value, path) for role, value in extra.items()}
+        extra = None
+    more = None if extra is None else tuple(as_token(token, path) for token in extra)
+    special = {token.content for token in [*roles.values(), *(more or ())] if token}
+    if declared is None:
+        older = folder.optional("added_tokens.json").items()
+        declared = {number: AddedToken(text, special=text in special) for text, number in older}
+    try:
+        added = {int(number): as_token(token, path) for number, token in declared.items()}
+    except (AttributeError, ValueError, TypeError) as error:
+        raise ExportError(f"{path}: added tokens are {declared!r:.60}, expected tokens by id ({error})") from error
+    return Settings(path, options, roles, more, tuple(as_token(token, path) for token in listed), added)
+
+
+def as_token(value: Any, path: Path) -> AddedToken:
+    """A token from text, or from an object that also says how it is matched. Raises ExportError if it is neither."""
+    if isinstance(value, AddedToken):
+        return value
+    if isinstance(value, str):
+        return AddedToken(value, special=True)
+    try:
+        return AddedToken(**{key: said for key, said in value.items() if key != "__type"})
+    except (AttributeError, TypeError) as error:
+        raise ExportError(f"{path}: {value!r:.60} is not a token ({error})") from error
