@@ -19,11 +19,20 @@ from diptych.runtime.console import debug_option, note
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--task", type=click.Choice(TASKS), help="What the bundle is for; else what the checkpoint was made for.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Stands for its config.json.")
 @click.option("--force", is_flag=True, help="Replace an earlier bundle.")
 @click.option("--no-verify", is_flag=True, help="Do not compare the graphs with PyTorch.")
 @click.option("--ignore-config-key", "ignored", multiple=True, metavar="KEY", help="Pass over an unknown key.")
 @debug_option
-def export(checkpoint: Path, bundle: Path, task: str | None, force: bool, no_verify: bool, ignored: tuple[str, ...]) -> None:
+def export(
+    checkpoint: Path,
+    bundle: Path,
+    task: str | None,
+    config: Path | None,
+    force: bool,
+    no_verify: bool,
+    ignored: tuple[str, ...],
+) -> None:
     """Export the folder CHECKPOINT (config.json, weights, tokenizer.json) as the folder BUNDLE.
 
     The graphs are compared with PyTorch before the bundle appears; if they differ, there is none.
@@ -32,12 +41,14 @@ def export(checkpoint: Path, bundle: Path, task: str | None, force: bool, no_ver
     Examples:
       diptych export my-checkpoint my-bundle
       diptych export my-checkpoint my-bundle --force
+      diptych export my-checkpoint my-bundle --config my-model.json
     """
     try:
         report = export_checkpoint(
             checkpoint,
             bundle,
             task=task,
+            config=config,
             force=force,
             verify=not no_verify,
             ignored_keys=ignored,

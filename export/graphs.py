@@ -81,7 +81,7 @@ class CausalGraph(nn.Module):
 def _last(hidden: Tensor, count: Tensor) -> Tensor:
     """[R, T, width] -> the last `count` of T, or all if it is 0: minus 0 is the start."""
     kept = count.item()
-    torch._check(kept >= 0)  # noqa: SLF001  What tells torch.export that a number is a size.
+    torch._check(kept >= 0)  # type: ignore[no-untyped-call]  # noqa: SLF001  A size, torch.export must know.
     return hidden[:, -kept:]
 
 
@@ -93,9 +93,7 @@ class TextGraph(nn.Module):
         self.encoder = network.encoder
         self.head = network.head
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         hidden: Tensor = self.encoder(input_ids, attention_mask, token_type_ids)
         return hidden if self.head is None else self.head(hidden)
 

@@ -37,6 +37,7 @@ def export_checkpoint(
     bundle: Path | str,
     *,
     task: str | None = None,
+    config: Path | str | None = None,
     force: bool = False,
     verify: bool = True,
     ignored_keys: Collection[str] = (),
@@ -44,13 +45,14 @@ def export_checkpoint(
 ) -> ParityReport | None:
     """Write the model in the folder `checkpoint` as a bundle, and prove that it computes the same.
 
-    task: what the bundle is for, one of `diptych.model.tasks.TASKS`; else what the checkpoint was made for. force:
-    replace an earlier bundle. verify: compare with PyTorch; the report is returned, and kept in the bundle.
-    ignored_keys: configuration keys to pass over. announce: told the name of each stage as it begins. Nothing is left
-    behind, and an earlier bundle is untouched, unless everything succeeded. Raises CheckpointError, TargetExistsError,
-    ParityError or ExportError (ValueErrors).
+    task: what the bundle is for, one of `diptych.model.tasks.TASKS`; else what the checkpoint was made for. config: a
+    file that stands for the folder's `config.json`. force: replace an earlier bundle. verify: compare with PyTorch; the
+    report is returned, and kept in the bundle. ignored_keys: configuration keys to pass over. announce: told the name
+    of each stage as it begins. Nothing is left behind, and an earlier bundle is untouched, unless everything succeeded.
+    Raises CheckpointError, TargetExistsError, ParityError or ExportError (ValueErrors).
     """
     checkpoint, bundle = Path(checkpoint), Path(bundle)
+    config = None if config is None else Path(config)
     bundle = bundle.resolve() if bundle.exists() else bundle.absolute()
     if task is not None and task not in TASKS:
         raise ExportError(f"task {task!r} is not one of {', '.join(TASKS)}")
@@ -58,7 +60,7 @@ def export_checkpoint(
     announce("reading the checkpoint")
     sentences = read_sentence_settings(checkpoint) if task in (None, "embed") else None
     source = sentences.folder if sentences else checkpoint
-    loaded = load_checkpoint(source, "embed" if sentences else task, ignored_keys)
+    loaded = load_checkpoint(source, "embed" if sentences else task, ignored_keys, config)
     tokenizers = read_tokenizers(source, loaded.family, loaded.config)
     facts = _facts(loaded, sentences.pooling if sentences else None, tokenizers, ignored_keys)
     specs = graphs(loaded.network, loaded.task)
@@ -72,6 +74,8 @@ def export_checkpoint(
         for name in _COPIED:
             if (source / name).is_file():
                 shutil.copyfile(source / name, staging / name)
+        if config is not None:
+            shutil.copyfile(config, staging / "config.json")
         if tokenizers is not None:
             _write_tokenizers(tokenizers, source, staging)
         digests = {path.name: file_digest(path) for path in staging.iterdir() if path.name != ports.WEIGHTS_FILE}
@@ -103,7 +107,6 @@ def _facts(
     side = source_side(spec)
     positions = None if isinstance(spec, arch.EncoderOnly) else spec.decoder.longest
     generating = loaded.task in GENERATING
-    multi = loaded.config.get("problem_type") == "multi_label_classification"
     return Manifest(
         task=loaded.task,
         family=loaded.family,
@@ -112,12 +115,22 @@ def _facts(
         source_positions=side.longest,
         target_positions=positions,
         generation=generation_defaults(loaded, positions, ignored) if generating else {},
-        labels=Labels(loaded.labels, multi) if loaded.labels else None,
+        labels=_labels(loaded),
         pooling=(pooling or default_pooling(spec)) if loaded.task == "embed" else None,
         languages=tokenizers.languages if tokenizers and generating else None,
         tools={name: metadata.version(name) for name in _TOOLS},
         source={path.name: file_digest(path) for path in (*loaded.files, *(tokenizers.files if tokenizers else ()))},
     )
+
+
+def _labels(loaded: Checkpoint) -> Labels | None:
+    """As transformers' pipelines: one class alone has a score of its own."""
+    if loaded.labels is None:
+        return None
+    if loaded.config.get("problem_type") == "regression":
+        return Labels(loaded.labels, "none")
+    several = loaded.config.get("problem_type") == "multi_label_classification"
+    return Labels(loaded.labels, "sigmoid" if several or len(loaded.labels) == 1 else "softmax")
 
 
 def _write_tokenizers(tokenizers: Tokenizers, source: Path, staging: Path) -> None:

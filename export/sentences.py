@@ -9,13 +9,19 @@ from diptych.export.errors import ExportError
 from diptych.model import architecture as arch
 from diptych.runtime.manifest import Pooling
 
-_MODES: dict[str, Literal["mean", "cls", "max", "last"]] = {
+Mode = Literal["mean", "cls", "max", "last"]
+
+# Older files have a flag for each mode, newer ones name one.
+_MODES: dict[str, Mode] = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_lasttoken": "last",
+    "mean": "mean",
+    "cls": "cls",
+    "max": "max",
+    "lasttoken": "last",
 }
-_NAMED = {"lasttoken": "last", "mean": "mean", "cls": "cls", "max": "max"}
 _KINDS = ("Transformer", "Pooling", "Normalize")
 
 
@@ -53,14 +59,12 @@ def default_pooling(spec: arch.Architecture) -> Pooling:
     return Pooling("last" if isinstance(spec, arch.DecoderOnly) else "mean", normalize=True)
 
 
-def _mode(values: dict[str, Any], path: Path) -> Literal["mean", "cls", "max", "last"]:
-    """Older files have a flag for each mode, newer ones name one."""
+def _mode(values: dict[str, Any], path: Path) -> Mode:
     named = values.get("pooling_mode")
     chosen = [named] if named else [key for key, on in values.items() if key.startswith("pooling_mode_") and on is True]
-    modes = _MODES | _NAMED
-    if len(chosen) != 1 or chosen[0] not in modes:
-        raise ExportError(f"{path}: pooling by {', '.join(map(str, chosen))}; supported is one of {', '.join(modes)}")
-    return modes[chosen[0]]
+    if len(chosen) != 1 or chosen[0] not in _MODES:
+        raise ExportError(f"{path}: pooling by {', '.join(map(str, chosen))}; supported is one of {', '.join(_MODES)}")
+    return _MODES[chosen[0]]
 
 
 def _read_optional(path: Path) -> dict[str, Any]:

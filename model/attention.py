@@ -57,11 +57,15 @@ class Attention(nn.Module):
         """query [B, H, K·T, D] -> [B, H, K·T, D]; the H / G heads of a group are more queries of its one key head."""
         if self.cached_heads == self.heads:
             return torch.softmax(query @ keys.transpose(-1, -2) + bias, dim=-1) @ values
-        grouped = query.unflatten(1, (self.cached_heads, -1))  # [B, G, H / G, K·T, D]
+        group = self.heads // self.cached_heads
+        batch, _, queries, width = query.shape
+        grouped = query.view(batch, self.cached_heads, group, queries, width)
         scores = (grouped @ keys.unsqueeze(2).transpose(-1, -2)).flatten(1, 2)
-        weights = torch.softmax(scores + bias, dim=-1).unflatten(1, (self.cached_heads, -1))
+        weights = torch.softmax(scores + bias, dim=-1)
+        weights = weights.view(batch, self.cached_heads, group, queries, -1)
         return (weights @ values.unsqueeze(2)).flatten(1, 2)
 
     def _split_heads(self, projected: Tensor) -> Tensor:
         """[R, T, H·D] -> [R, T, H, D]"""
-        return projected.unflatten(-1, (-1, self.head_dim))
+        batch, length, _ = projected.shape
+        return projected.view(batch, length, -1, self.head_dim)

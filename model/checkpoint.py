@@ -11,7 +11,8 @@ from diptych.model.errors import CheckpointError, CheckpointNotFoundError
 from diptych.model.families import FAMILIES
 from diptych.model.loading import load_tensors
 from diptych.model.networks import Network, make_network
-from diptych.model.rules import ENCODER_ALONE, WITHOUT_HEAD, Rule, apply_rules
+from diptych.model.own_rules import read_rules
+from diptych.model.rules import ENCODER_ALONE, SHARED_TOKENS, WITHOUT_HEAD, Rule, apply_rules
 from diptych.model.tasks import choose_task
 from diptych.model.weights import find_weights, read_tensors
 
@@ -34,24 +35,27 @@ class Checkpoint:
     files: list[Path]
 
 
-def load_checkpoint(folder: Path, task: str | None = None, ignored_keys: Collection[str] = ()) -> Checkpoint:
+def load_checkpoint(
+    folder: Path, task: str | None = None, ignored_keys: Collection[str] = (), config: Path | None = None
+) -> Checkpoint:
     """Read `config.json`, `generation_config.json` and the weights of `folder`; float32, ready for inference.
 
-    task: what the network is wanted for; else what the checkpoint was made for. Raises CheckpointNotFoundError (a
-    FileNotFoundError) if there is no such folder, CheckpointError (a ValueError) for anything in it that is missing,
-    damaged, unknown or does not fit.
+    task: what the network is wanted for; else what the checkpoint was made for. config: a file to read instead of the
+    folder's `config.json`. Raises CheckpointNotFoundError (a FileNotFoundError) if there is no such folder or file,
+    CheckpointError (a ValueError) for anything in them that is missing, damaged, unknown or does not fit.
     """
-    config = _read_config(folder)
-    model_type = config.values["model_type"]
+    settings = _read_config(folder, config)
+    model_type = settings.values["model_type"]
     family = FAMILIES[model_type]
-    tensors = read_tensors(folder)
-    task = choose_task(config, task, family.tasks(config), tensors)
-    spec, rules = _for_states(task, family.architecture(config, task), family.rules(config, task))
-    labels = config.labels() if task in ("classify", "tag") else None
-    config.finish(ignored_keys)
+    own_rules = read_rules(settings.get("rules", list, []), f"{settings.path}: rules")
+    tensors, own_clashes = apply_rules(own_rules, read_tensors(folder))
+    task = choose_task(settings, task, family.tasks(settings), tensors)
+    spec, rules = _for_states(task, family.architecture(settings, task), family.rules(settings, task))
+    labels = settings.labels() if task in ("classify", "tag") else None
+    settings.finish(ignored_keys)
     network = make_network(spec)
     tensors, clashes = apply_rules(rules, tensors)
-    load_tensors(network, tensors, clashes, str(folder))
+    load_tensors(network, tensors, [*own_clashes, *clashes], str(folder))
     generation_path = folder / "generation_config.json"
     generation_files = [generation_path] if generation_path.is_file() else []
     return Checkpoint(
@@ -60,9 +64,9 @@ def load_checkpoint(folder: Path, task: str | None = None, ignored_keys: Collect
         task=task,
         network=network.eval().requires_grad_(False),
         labels=labels,
-        config=config.values,
+        config=settings.values,
         generation=read_json(generation_path) if generation_files else {},
-        files=[config.path, *generation_files, *find_weights(folder)],
+        files=[settings.path, *generation_files, *find_weights(folder)],
     )
 
 
@@ -72,14 +76,15 @@ def _for_states(task: str, spec: arch.Architecture, rules: Sequence[Rule]) -> tu
         return spec, rules
     match spec:
         case arch.EncoderDecoder():
-            return arch.EncoderOnly(spec.encoder, None), (*rules, *ENCODER_ALONE)
+            kept = SHARED_TOKENS if spec.shared_embedding else ()
+            return arch.EncoderOnly(spec.encoder, None), (*rules, *kept, *ENCODER_ALONE)
         case arch.DecoderOnly():
             return arch.DecoderOnly(spec.decoder, None), (*rules, *WITHOUT_HEAD)
         case arch.EncoderOnly():
-            return arch.EncoderOnly(spec.encoder, None), rules
+            return arch.EncoderOnly(spec.encoder, None), (*rules, *WITHOUT_HEAD)
 
 
-def _read_config(folder: Path) -> Config:
+def _read_config(folder: Path, given: Path | None) -> Config:
     if not folder.is_dir():
         raise CheckpointNotFoundError(f"{folder}: no such folder; expected a checkpoint with config.json and weights")
     if (folder / "adapter_config.json").is_file():
@@ -87,9 +92,11 @@ def _read_config(folder: Path) -> Config:
             f"{folder}: it is an adapter (adapter_config.json); supported are whole models, so merge it into its base "
             "model (in peft: merge_and_unload) and save that"
         )
-    path = folder / "config.json"
+    if given is not None and not given.is_file():
+        raise CheckpointNotFoundError(f"{given}: no such file; expected what config.json would hold")
+    path = given or folder / "config.json"
     if not path.is_file():
-        raise CheckpointError(f"{folder}: no config.json; expected it beside the weights")
+        raise CheckpointError(f"{folder}: no config.json; expected it beside the weights, or name one with --config")
     config = Config(read_json(path), path)
     model_type = config.values.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILIES:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, overload
 
-from diptych.model.errors import CheckpointError
+from diptych.model.errors import CheckpointError, did_you_mean
 
 T = TypeVar("T")
 _MISSING: Any = object()
@@ -120,8 +120,9 @@ class Config:
                 self.fail(f"{key!r} is {self.values[key]!r:.80}: {what} not supported; supported {supported}")
         unknown = sorted(self.values.keys() - self._used - _INERT - set(ignored))
         if unknown:
+            listing = ", ".join(f"{key}{did_you_mean(key, self._used)}" for key in unknown)
             self.fail(
-                f"unknown keys: {', '.join(unknown)}. If they do not change what the network computes, "
+                f"unknown keys: {listing}. If they do not change what the network computes, "
                 f"pass --ignore-config-key {' --ignore-config-key '.join(unknown)}"
             )
         for section in self._sections:

@@ -89,11 +89,14 @@ class Decoder(nn.Module):
         [R, T, width] and the present [R, G, P + T, D].
         """
         hidden = self.embedding(input_ids, position_ids)
-        biases = {window: self._bias(attention_mask, input_ids.shape[1], hidden.dtype, window) for window in self.windows}
+        biases = {
+            window: self._bias(attention_mask, input_ids.shape[1], hidden.dtype, window) for window in self.windows
+        }
         rotation = None if self.rotary is None else self.rotary(position_ids)
         cross_bias = None if encoder_attention_mask is None else padding_bias(encoder_attention_mask, hidden.dtype)
+        entries: Sequence[KeyValue | None] = [None] * len(past) if cross is None else cross
         present = []
-        for layer, layer_past, layer_cross in zip(self.layers, past, cross or [None] * len(past), strict=True):
+        for layer, layer_past, layer_cross in zip(self.layers, past, entries, strict=True):
             assert isinstance(layer, DecoderLayer)
             bias = biases[layer.self_attention.window]
             hidden, layer_present = layer(hidden, bias, rotation, layer_past, layer_cross, cross_bias)

@@ -23,7 +23,7 @@ def read(kind: Any, value: Any, where: str) -> Any:
     of another type, and a number that is not finite.
     """
     kinds = _alternatives(kind)
-    records = {each.__name__: each for each in kinds if is_dataclass(each)}
+    records = {each.__name__: each for each in kinds if isinstance(each, type) and is_dataclass(each)}
     if value is None and NoneType in kinds:
         return None
     if records:
@@ -62,7 +62,7 @@ def _record(kinds: Mapping[str, Any], value: Any, where: str) -> Any:
     name = values.pop("type", next(iter(kinds)) if len(kinds) == 1 else None)
     if name not in list(kinds):
         hint = did_you_mean(name, kinds) if isinstance(name, str) else ""
-        raise CheckpointError(f"{where}: \"type\" is {_shown(name)}{hint}; expected one of {', '.join(kinds)}")
+        raise CheckpointError(f'{where}: "type" is {_shown(name)}{hint}; expected one of {", ".join(kinds)}')
     kind = kinds[name]
     hints = get_type_hints(kind)
     for key in values:

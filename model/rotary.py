@@ -21,6 +21,7 @@ def rotate(heads: Tensor, rotation: Rotation) -> Tensor:
 class RotaryPositions(nn.Module):
     """The turns of each position: computed in the graph, since a table would be as long as the longest text."""
 
+    exponents: Tensor
     frequencies: Tensor
 
     def __init__(self, head_dim: int, spec: arch.Rotary) -> None:

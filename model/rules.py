@@ -105,10 +105,8 @@ Rule = Rename | Split | Transpose | Squeeze | Ignore | Zeros | Copy | Spare
 TRANSPOSE_LINEARS = Transpose(r"\.(query|key|value|output|up|gate|down|dense|projection)\.weight$")
 # What is left of a checkpoint whose states are asked for: no head, and of two panels the encoder.
 WITHOUT_HEAD = (Ignore(r"^head\."),)
-ENCODER_ALONE = (
-    Rename(r"^decoder\.embedding\.tokens\.", "encoder.embedding.tokens."),
-    Ignore(r"^(decoder|head)\."),
-)
+ENCODER_ALONE = (Ignore(r"^(decoder|head)\."),)
+SHARED_TOKENS = (Rename(r"^decoder\.embedding\.tokens\.", "encoder.embedding.tokens."),)
 
 
 def apply_rules(rules: Sequence[Rule], tensors: Tensors) -> tuple[Tensors, list[str]]:

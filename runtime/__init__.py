@@ -21,8 +21,8 @@ from diptych.runtime.tasks.classify import Classification, Classifier
 from diptych.runtime.tasks.embed import Embedder
 from diptych.runtime.tasks.entities import Entity
 from diptych.runtime.tasks.fill import Candidate, Filled, Filler
+from diptych.runtime.tasks.generate import GeneratedText, TextGenerator
 from diptych.runtime.tasks.tag import Tagger, Tags
-from diptych.runtime.translator import Translation, Translator
 
 __all__ = [
     "Answer",
@@ -38,6 +38,7 @@ __all__ = [
     "Entity",
     "Filled",
     "Filler",
+    "GeneratedText",
     "GenerationOptions",
     "Generator",
     "Hypothesis",
@@ -47,8 +48,7 @@ __all__ = [
     "Span",
     "Tagger",
     "Tags",
-    "Translation",
-    "Translator",
+    "TextGenerator",
     "load",
     "load_generator",
 ]

@@ -50,7 +50,7 @@ def always(history: History) -> Array:
 
 def forbid(tokens: Sequence[int], where: Condition = always) -> Filter:
     """Never these tokens, in the rows that meet the condition."""
-    columns = list(tokens)
+    columns = np.array(tokens, dtype=np.int64)
 
     def apply(history: History, scores: Array) -> None:
         scores[np.ix_(where(history), columns)] = FORBIDDEN
@@ -60,7 +60,7 @@ def forbid(tokens: Sequence[int], where: Condition = always) -> Filter:
 
 def force(tokens: Sequence[int], where: Condition = always) -> Filter:
     """Only these tokens, all with score 0, in the rows that meet the condition."""
-    columns = list(tokens)
+    columns = np.array(tokens, dtype=np.int64)
 
     def apply(history: History, scores: Array) -> None:
         rows = where(history)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.runtime import ports
+from diptych.runtime.batches import BATCH_SIZE, of_like_length
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.decoder import CachedDecoder, Sources
 from diptych.runtime.errors import InputError, OptionError
@@ -15,8 +16,6 @@ from diptych.runtime.manifest import Manifest
 from diptych.runtime.options import GenerationOptions
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.strategies import Beam, Choice, Greedy, Hypothesis, Strategy
-
-BATCH_SIZE = 32
 
 
 class Generator:
@@ -38,22 +37,18 @@ class Generator:
 
         sources: ids as the tokenizer gives them, special ones included. batch_size: most sources decoded together;
         those of like length are. options: see `GenerationOptions`, and where there is an encoder
-        `decoder_start_token_id`. Raises InputError for a source that is empty or too long for the model, OptionError for a
-        wrong option.
+        `decoder_start_token_id`. Raises InputError for a source that is empty or too long for the model, OptionError
+        for a wrong option.
         """
         start, chosen = self._read_options(options)
         self.check_options(**options)
-        if batch_size < 1:
-            raise OptionError(f"batch_size is {batch_size}; expected at least 1")
         for index, source in enumerate(sources):
             try:
                 self.check(source, **options)
             except InputError as error:
                 raise InputError(f"source {index}: {error}") from None
-        order = sorted(range(len(sources)), key=lambda index: len(sources[index]))
         results: list[list[Hypothesis]] = [[] for _ in sources]
-        for first in range(0, len(order), batch_size):
-            batch = order[first : first + batch_size]
+        for batch in of_like_length([len(source) for source in sources], batch_size):
             strategy = self._strategy(len(batch), chosen)
             for _ in self._decode([list(sources[index]) for index in batch], start, chosen, strategy):
                 pass

@@ -1,7 +1,11 @@
 """How a multilingual bundle is told the language of its source and of its target."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from diptych.runtime.errors import OptionError
 
 
 @dataclass(frozen=True)
@@ -20,3 +24,29 @@ class Languages:
     target: Literal["forced_bos", "start", "source"]
     default_source: str | None = None
     default_target: str | None = None
+
+    def frame(self, content: Sequence[int], eos: int, source_lang: str | None, target_lang: str | None) -> list[int]:
+        """The ids of a source, from those of its text alone. Raises OptionError for a language it does not know."""
+        source, target = self._choose(source_lang, self.default_source), self._choose(target_lang, self.default_target)
+        if source_lang is not None and self.source is None:
+            raise OptionError("source_lang: this model is not told the language of its source")
+        framed = [*content, eos]
+        if self.source == "first" and source is not None:
+            framed = [source, *framed]
+        if self.source == "last" and source is not None:
+            framed = [*framed, source]
+        return [target, *framed] if self.target == "source" and target is not None else framed
+
+    def options(self, target_lang: str | None) -> dict[str, Any]:
+        """What the decoder is told of the target's language. Raises OptionError for a language it does not know."""
+        target = self._choose(target_lang, self.default_target)
+        names = {"forced_bos": "forced_bos_token_id", "start": "decoder_start_token_id"}
+        return {names[self.target]: target} if target is not None and self.target in names else {}
+
+    def _choose(self, code: str | None, default: str | None) -> int | None:
+        code = default if code is None else code
+        if code is not None and code not in self.codes:
+            near = get_close_matches(code, self.codes, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(sorted(self.codes))}"
+            raise OptionError(f"no language {code!r} in this model; {hint}")
+        return None if code is None else self.codes[code]

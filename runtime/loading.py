@@ -11,7 +11,7 @@ from diptych.runtime.tasks import task_of
 def load(bundle: Path | str, *, provider: str = "cpu", threads: int = 0, strict_provider: bool = False) -> Any:
     """Open a bundle for what it is for: something to call with a text, or with a list of them.
 
-    translate, summarise, generate give a `Translator`, embed an `Embedder`, classify a `Classifier`, tag a `Tagger`,
+    translate, summarise, generate give a `TextGenerator`, embed an `Embedder`, classify a `Classifier`, tag a `Tagger`,
     answer an `Answerer`, fill a `Filler`. provider: an execution provider of the installed ONNX Runtime, by its short
     name or ONNX Runtime's own. threads: for one operator, 0 = one per core. strict_provider: refuse operators that
     would fall back to the CPU. Raises BundleNotFoundError (a FileNotFoundError), BundleError or ProviderError

@@ -11,6 +11,7 @@ from diptych.runtime.languages import Languages
 from diptych.runtime.options import GenerationOptions
 
 FORMAT_VERSION = 2
+FUNCTIONS = ("softmax", "sigmoid", "none")
 POOLINGS = ("mean", "cls", "max", "last")
 
 T = TypeVar("T")
@@ -32,10 +33,13 @@ class SpecialTokens:
 
 @dataclass(frozen=True)
 class Labels:
-    """The names of the classes, in the order of the logits; `multi`: several may hold at once, each by itself."""
+    """The names of the classes, in the order of the logits, and how logits become scores.
+
+    softmax: one class holds. sigmoid: each holds by itself. none: logits are the scores, of a regression.
+    """
 
     names: tuple[str, ...]
-    multi: bool = False
+    function: Literal["softmax", "sigmoid", "none"] = "softmax"
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,9 @@ def _labels(values: dict[str, Any] | None) -> Labels | None:
     names = _check(values, "names", list)
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"names is {names!r:.60}, expected texts")
-    return Labels(tuple(names), _check(values, "multi", bool))
+    if values["function"] not in FUNCTIONS:
+        raise TypeError(f"function is {values['function']!r}, expected one of {', '.join(FUNCTIONS)}")
+    return Labels(tuple(names), values["function"])
 
 
 def _pooling(values: dict[str, Any] | None) -> Pooling | None:

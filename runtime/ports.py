@@ -15,7 +15,7 @@ TOKENIZER_FILE = "tokenizer.json"
 TARGET_TOKENIZER_FILE = "target_tokenizer.json"
 
 INPUT_IDS = "input_ids"
-TOKEN_TYPE_IDS = "token_type_ids"
+TOKEN_TYPE_IDS = "token_type_ids"  # noqa: S105
 POSITION_IDS = "position_ids"
 ATTENTION_MASK = "attention_mask"
 DECODER_ATTENTION_MASK = "decoder_attention_mask"

@@ -58,7 +58,7 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, special tokens left out."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def spelling(self, token: int) -> str:
         """How one token reads by itself, special or not; white space before it stays."""
@@ -70,7 +70,7 @@ class Tokenizer:
         content = _content(encoding)
         if not content:
             raise InputError("the text is empty; there is nothing to read")
-        if self._unknown in content and not self.decode([token for token in content if token != self._unknown]):
+        if self._unknown in content and not self.decode([token for token in content if token != self._unknown]).strip():
             raise InputError("no part of the text is in the model's vocabulary; is it in the language the model reads?")
         return encoding
 

@@ -13,9 +13,9 @@ SURFACE = {
     "diptych.export": {"ExportError", "ParityError", "ParityReport", "TargetExistsError", "export_checkpoint"},
     "diptych.runtime": {
         "Answer", "Answerer", "BundleError", "BundleNotFoundError", "Candidate", "Classification", "Classifier",
-        "DiptychError", "Embedder", "EngineError", "Entity", "Filled", "Filler", "GenerationOptions", "Generator",
-        "Hypothesis", "InputError", "OptionError", "ProviderError", "Span", "Tagger", "Tags", "Translation",
-        "Translator", "load", "load_generator",
+        "DiptychError", "Embedder", "EngineError", "Entity", "Filled", "Filler", "GeneratedText", "GenerationOptions",
+        "Generator", "Hypothesis", "InputError", "OptionError", "ProviderError", "Span", "Tagger", "Tags",
+        "TextGenerator", "load", "load_generator",
     },
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ from corpus import Source, read_pairs, split
 from diptych.export.graphs import decoder_graph, encoder_graph
 from diptych.export.torch_graph import TorchGraph
 from diptych.model import load_checkpoint
-from diptych.runtime import Generator, Translator, load
+from diptych.runtime import Generator, TextGenerator, load
 from diptych.runtime.decoder import CachedDecoder
 
 BATCH = 64
@@ -31,7 +31,7 @@ def main() -> int:
     onnx = load(arguments.bundle)
     network = load_checkpoint(arguments.checkpoint).network
     decoder = CachedDecoder(TorchGraph(encoder_graph(network)), TorchGraph(decoder_graph(network)))
-    torch = Translator(onnx.tokenizer, Generator(decoder, onnx.generator.manifest))
+    torch = TextGenerator(onnx.tokenizer, Generator(decoder, onnx.generator.manifest))
     table = Table("search", "PyTorch BLEU", "ONNX BLEU", "lines that differ", "PyTorch s", "ONNX s")
     unequal = 0
     for name, beams in (("greedy", 1), ("beam 4", 4)):
@@ -62,7 +62,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def translate_all(translator: Translator, test: list[Source], beams: int, label: str) -> tuple[list[str], float]:
+def translate_all(translator: TextGenerator, test: list[Source], beams: int, label: str) -> tuple[list[str], float]:
     """The translations, and the seconds they took."""
     started = time.perf_counter()
     lines: list[str] = []

@@ -106,8 +106,8 @@ def read_tokenizers(folder: Path, family: str, config: Mapping[str, Any]) -> Tok
     if missing:
         raise ExportError(
             f"{folder}: has {', '.join(there)}, but not {' and '.join(missing)}; a {family} checkpoint's {name} is "
-            f"read from tokenizer.json or {' with '.join(kind.files)}. Add what is missing, or remove the tokenizer's files "
-            "and work with ids"
+            f"read from tokenizer.json or {' with '.join(kind.files)}. Add what is missing, or remove the tokenizer's "
+            "files and work with ids"
         )
     return kind.read(files, settings)
 

@@ -4,6 +4,7 @@ The other families are defined by such parts, and take what these do. Here three
 composed by longest match only, spaces that are the text's own, and unknown text, which is looked up as a whole.
 """
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +16,9 @@ from tokenizers.pre_tokenizers import Split
 
 from diptych.export.tokenizers.sentencepieces import SentencePieces
 
-# Code points that no text has, to mark places in one.
-EDGE, JOINT = "\ufdd0", "\ufdd1"
-NOT_ASCII = r"[^\x00-\x7f]"
+# Code points that no text has. They mark where unknown text begins and ends, where a tag before a text ends, and
+# places that are not to be joined.
+UNKNOWN, KNOWN, TEXT, APART = MARKS = "\ufdd0\ufdd1\ufdd2\ufdd3"
 JAMO = {"L": "\u1100-\u1112", "V": "\u1161-\u1175", "T": "\u11a8-\u11c2"}
 
 
@@ -25,71 +26,72 @@ def exact_tokenizer(
     pieces: SentencePieces,
     ids: Mapping[str, int],
     unknown: str,
-    spelled: Mapping[str, str],
-    prepared: Sequence[Normalizer] = (),
+    special: Iterable[str],
+    tags: Iterable[str] = (),
+    tagged: Sequence[Normalizer] = (),
 ) -> Tokenizer:
     """A tokenizer that cuts text into a model's pieces and gives these the ids of a vocabulary.
 
-    spelled: what tokens that are no pieces are called inside. prepared: what is done to a text first.
+    special: tokens that stand for no text. tags: tokens at the beginning of a text, which `tagged` ends with TEXT.
     A character without an id is unknown. A longer piece without one would be, too: text is cut into others instead.
     """
     without_text = {pieces.unknown, *pieces.control, *pieces.unused}
     scores = {piece: score for piece, score in pieces.scores if piece not in without_text}
-    names = {number: spelled.get(token) or _name(token, pieces, scores) for token, number in ids.items()}
-    tokenizer = Tokenizer(_bpe(pieces, names, unknown) if pieces.bpe else _unigram(pieces, names, scores, ids[unknown]))
-    steps = [Replace(Regex(f"[{EDGE}{JOINT}]"), ""), *prepared, *_characters(pieces), *_spaces(pieces)]
-    if any(name.startswith(EDGE) for name in names.values()) and not pieces.bpe:
-        steps.append(Replace(Regex(_ends_of_unknown_text(scores)), EDGE))
-    tokenizer.normalizer = normalizers.Sequence(steps)
+    characters = set().union(*scores)
+    steps = [Replace(Regex(f"[{MARKS}]"), ""), *tagged, *_characters(pieces), *_spaces(pieces)]
+    if not pieces.byte_fallback:
+        known = _ranges({*characters, *MARKS})
+        steps.append(Replace(Regex(f"(?<=[{known}])(?=[^{known}])"), UNKNOWN))
+        steps.append(Replace(Regex(f"(?<=[^{known}])(?=[{known}]|\\z)"), KNOWN))
+    normalizer = normalizers.Sequence(steps)
+    names = {ids[tag]: normalizer.normalize_str(tag) for tag in tags}
+    for token, number in ids.items():
+        if token in scores or token in special:
+            names[number] = token
+        elif characters.isdisjoint(token):
+            names[number] = UNKNOWN + token + KNOWN
+        else:  # It cannot come from text.
+            names.setdefault(number, APART + token)
+    tokenizer = Tokenizer(_bpe(pieces, names, unknown) if pieces.bpe else _unigram(pieces, names, ids[unknown]))
+    tokenizer.normalizer = normalizer
     lost = {piece for piece in scores if len(piece) == 1 and piece not in ids}
     lost -= {character for piece in scores if piece in ids for character in piece}
-    if lost:
-        tokenizer.pre_tokenizer = Split(Regex(f"[{_ranges(lost)}]"), "isolated")
+    alone = [f"\\A[^{TEXT}]*{TEXT}", f"{UNKNOWN}[^{KNOWN}]*{KNOWN}", *([f"[{_ranges(lost)}]"] if lost else [])]
+    alone += map(re.escape, sorted(pieces.symbols, key=len, reverse=True))
+    tokenizer.pre_tokenizer = Split(Regex("|".join(alone)), "isolated")
     tokenizer.decoder = decoders.Sequence(
         [
-            decoders.Replace(EDGE, ""),
+            decoders.Replace(Regex(f"[{MARKS}]"), ""),
             decoders.Replace("▁", " "),
-            *([decoders.ByteFallback()] if pieces.byte_fallback else []),
+            *([decoders.ByteFallback()] if "<0x20>" in ids else []),
             decoders.Fuse(),
-            decoders.Replace(Regex(r"\A\s+|\s+\z"), ""),
+            decoders.Replace(Regex("\\A\\s+|\\s+\\z"), ""),
         ]
     )
     return tokenizer
 
 
-def _name(token: str, pieces: SentencePieces, scores: Mapping[str, float]) -> str:
-    """A token that the model does not cut out of text is met only where a run of unknown characters is all of it."""
-    if token in scores or (pieces.bpe and len(token) == 1):
-        return token
-    return EDGE + token + EDGE
-
-
-def _unigram(pieces: SentencePieces, names: Mapping[int, str], scores: Mapping[str, float], unknown: int) -> Unigram:
-    best = max(score for piece, score in scores.items() if piece not in pieces.symbols)
-    symbols = {symbol: len(symbol.encode()) * best - 0.1 for symbol in pieces.symbols}  # As SentencePiece rates them.
-    known = {**scores, **symbols}
+def _unigram(pieces: SentencePieces, names: Mapping[int, str], unknown: int) -> Unigram:
+    scores = dict(pieces.scores)
+    tokens = [names.get(number, f"{APART}{number}") for number in range(max(names) + 1)]
     # Zero leaves the worst score, and so the cost of unknown text, as it is.
-    vocabulary = [(name, known.get(name, 0.0)) for name in (names.get(i, f"{EDGE}{i}") for i in range(max(names) + 1))]
-    return Unigram(vocabulary, unk_id=unknown, byte_fallback=pieces.byte_fallback)
+    return Unigram([(token, scores.get(token, 0.0)) for token in tokens], unknown, pieces.byte_fallback)
 
 
 def _bpe(pieces: SentencePieces, names: Mapping[int, str], unknown: str) -> BPE:
     ids = {name: number for number, name in names.items()}
     merges = [pair for pair in pieces.merges() if {*pair, "".join(pair)} <= ids.keys()]
-    return BPE(ids, merges, unk_token=unknown, fuse_unk=True, byte_fallback=pieces.byte_fallback)
+    # Tags and unknown text are not merged, but looked up.
+    return BPE(ids, merges, unk_token=unknown, fuse_unk=True, byte_fallback=pieces.byte_fallback, ignore_merges=True)
 
 
 def _spaces(pieces: SentencePieces) -> list[Normalizer]:
-    """Spaces become pieces. What stands before an EDGE is not text, which begins after it."""
-    squeezed = [Replace(Regex(f"\\A +|(?<={EDGE}) +| +\\z"), ""), Replace(Regex(" {2,}"), " ")]
-    prefixed = [
-        Prepend("▁"),
-        Replace(Regex(f"\\A▁(?=[^{EDGE}]*{EDGE})"), ""),
-        Replace(Regex(f"(?<={EDGE})(?!\\z)"), "▁"),
-    ]
+    """Spaces become pieces; a text begins with one, after its tag."""
+    squeezed = [Replace(Regex(f"\\A +|(?<={TEXT}) +| +\\z"), ""), Replace(Regex(" {2,}"), " ")]
+    begun = [Prepend("▁"), Replace(Regex(f"\\A▁(?=[^{TEXT}]*{TEXT})"), ""), Replace(Regex(f"(?<={TEXT})(?!\\z)"), "▁")]
     return [
         *(squeezed if pieces.squeezes_spaces else []),
-        *(prefixed if pieces.dummy_prefix else []),
+        *(begun if pieces.dummy_prefix else []),
         Replace(" ", "▁"),
     ]
 
@@ -102,12 +104,12 @@ def _characters(pieces: SentencePieces) -> list[Normalizer]:
     """
     if not pieces.charsmap:
         return []
-    alone = f"(?<={NOT_ASCII})(?=[\\s\\S])|(?={NOT_ASCII})(?<=[\\s\\S])|(?<=\\r)(?=\\n)"
-    steps = [Replace(Regex(alone), JOINT), Precompiled(pieces.charsmap), Replace(JOINT, "")]
+    places = "(?<=[^\\x00-\\x7f])(?=[\\s\\S])|(?=[^\\x00-\\x7f])(?<=[\\s\\S])|(?<=\\r)(?=\\n)"
+    steps = [Replace(Regex(places), APART), Precompiled(pieces.charsmap), Replace(APART, "")]
     composing = _composing(pieces)
     if composing:
-        apart = f"(?<=[\\s\\S])(?=[\\p{{M}}{JAMO['V']}{JAMO['T']}])(?!{'|'.join(composing)})"
-        steps += [Replace(Regex(apart), JOINT), NFC(), Replace(JOINT, "")]
+        places = f"(?<=[\\s\\S])(?=[\\p{{M}}{JAMO['V']}{JAMO['T']}])(?!{'|'.join(composing)})"
+        steps += [Replace(Regex(places), APART), NFC(), Replace(APART, "")]
     return steps
 
 
@@ -119,7 +121,7 @@ def _composing(pieces: SentencePieces) -> list[str]:
 
     before: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for whole in map(chr, range(0xC0, 0x12000)):
-        parts = unicodedata.normalize("NFD", whole) if unicodedata.decomposition(whole)[:1] not in {"", "<"} else whole
+        parts = unicodedata.normalize("NFD", whole)
         if len(parts) > 1 and unicodedata.normalize("NFC", parts) == whole and composes(parts, whole):
             before[parts[-1]][parts[1:-1]].add(parts[0])
     patterns = [
@@ -129,12 +131,6 @@ def _composing(pieces: SentencePieces) -> list[str]:
     if composes("\u1112\u1161\u11ab", "한"):
         patterns += [f"(?=[{JAMO['V']}])(?<=[{JAMO['L']}])", f"(?=[{JAMO['T']}])(?<=[{JAMO['L']}][{JAMO['V']}])"]
     return patterns
-
-
-def _ends_of_unknown_text(scores: Iterable[str]) -> str:
-    """A pattern of the places where text that is in no piece begins or ends."""
-    known = _ranges({character for piece in scores for character in piece} | {EDGE})
-    return f"(?<=[{known}])(?=[^{known}])|(?<=[^{known}])(?=[{known}]|\\z)"
 
 
 def _ranges(characters: Iterable[str]) -> str:

@@ -43,8 +43,7 @@ def m2m_100(folder: Folder, settings: Settings) -> Tokenizers:
     told = settings.options.get("language_codes", "m2m100")
     if told not in languages.M2M100:
         raise ExportError(f"{settings.path}: language_codes is {told!r}; known are {', '.join(languages.M2M100)}")
-    special = [*named.values(), *settings.added.values(), *(settings.extra or settings.listed)]
-    tokenizer = exact_tokenizer(pieces, ids, unknown, {token.content: token.content for token in special})
+    tokenizer = exact_tokenizer(pieces, ids, unknown, settings.contents(named))
     codes = {code: AddedToken(f"__{code}__", special=True) for code in languages.M2M100[told]}
     settings.add_tokens(tokenizer, named | codes, settings.listed)
     languages.frame_with_language(tokenizer, named, settings.options.get("src_lang") or "en", codes, "lang $A eos")

@@ -7,15 +7,15 @@ from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.normalizers import Normalizer, Replace
 
 from diptych.export.errors import ExportError
-from diptych.export.tokenizers.exact import EDGE, exact_tokenizer
+from diptych.export.tokenizers.exact import TEXT, exact_tokenizer
 from diptych.export.tokenizers.folder import Folder
-from diptych.export.tokenizers.languages import by_tag
+from diptych.export.tokenizers.languages import TAG, by_tag
 from diptych.export.tokenizers.result import Tokenizers, converted, frame
 from diptych.export.tokenizers.sentencepieces import read_sentencepieces
 from diptych.export.tokenizers.settings import Settings, Special
 
 SPECIAL: Special = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
-NO_LANGUAGE = "\ufdd2"  # Takes the place of a tag that is not in the vocabulary; no text has it.
+NO_LANGUAGE = "\ufdd4"  # Takes the place of a tag that is not in the vocabulary; no text has it.
 
 
 def marian(folder: Folder, settings: Settings) -> Tokenizers:
@@ -41,16 +41,9 @@ def _tokenizer(
     unknown = named["unk_token"].content
     if unknown not in ids:
         raise ExportError(f"{folder.path / file}: lacks the unknown token {unknown!r}; is the file complete?")
-    special = [*named.values(), *settings.added.values(), *(settings.extra or settings.listed)]
-    spelled = {token.content: token.content for token in special}
-    tags = [token for token in ids if token.startswith(">>") and token.endswith("<<") and token not in spelled]
-    if pieces.bpe:  # Merges cannot make a tag: it is one wherever it stands.
-        spelled |= {tag: tag for tag in tags}
-        tokenizer = exact_tokenizer(pieces, ids, unknown, spelled)
-        tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in tags])
-    else:
-        spelled |= {tag: tag + EDGE for tag in tags}
-        tokenizer = exact_tokenizer(pieces, ids, unknown, spelled, _split_off(tags))
+    special = settings.contents(named)
+    tags = [token for token in ids if TAG.fullmatch(token) and token not in special]
+    tokenizer = exact_tokenizer(pieces, ids, unknown, special, tags, _split_off(tags))
     settings.add_tokens(tokenizer, named, settings.listed)
     frame(tokenizer, named, "$A eos", "$A $B eos")
     return tokenizer
@@ -59,5 +52,5 @@ def _tokenizer(
 def _split_off(tags: Iterable[str]) -> list[Normalizer]:
     """Makes what stands between >> and << at the beginning of a text a token of its own, unknown or not."""
     known = "|".join(map(re.escape, tags))
-    other = Replace(Regex(f"\\A{f'(?!{known})' if known else ''}>>[\\s\\S]*?<<"), NO_LANGUAGE + EDGE)
-    return [other, Replace(Regex(f"\\A(?:{known})\\K"), EDGE)] if known else [other]
+    other = Replace(Regex(f"\\A{f'(?!{known})' if known else ''}>>[\\s\\S]*?<<"), NO_LANGUAGE + TEXT)
+    return [other, Replace(Regex(f"\\A(?:{known})\\K"), TEXT)] if known else [other]

@@ -49,6 +49,10 @@ class Settings:
                 found[role] = token
         return found
 
+    def contents(self, named: Mapping[str, AddedToken]) -> set[str]:
+        """What all added and special tokens are, as text."""
+        return {token.content for token in [*named.values(), *self.added.values(), *(self.extra or ()), *self.listed]}
+
     def add_tokens(
         self, tokenizer: Tokenizer, named: Mapping[str, AddedToken], extra: Iterable[AddedToken | str] = ()
     ) -> None:

@@ -8,6 +8,7 @@ from diptych.model.config import Config
 from diptych.model.families import (
     bart,
     bert,
+    diptych,
     distilbert,
     gpt2,
     gpt_neo,
@@ -45,6 +46,7 @@ FAMILIES: dict[str, Family] = {
     "bart": bart,
     "bert": bert,
     "camembert": roberta,
+    "diptych": diptych,
     "distilbert": distilbert,
     "gpt2": gpt2,
     "gpt_neo": gpt_neo,

@@ -80,9 +80,7 @@ class Layout:
         attention = arch.Attention(heads, width // heads)
         layer = arch.Layer(
             attention,
-            arch.FeedForward(
-                config.size(f"{side}_ffn_dim"), config.choose("activation_function", ACTIVATIONS, "gelu")
-            ),
+            arch.FeedForward(config.size(f"{side}_ffn_dim"), config.choose("activation_function", ACTIVATIONS, "gelu")),
             norm,
             self.place,
             cross_attention=attention if side == "decoder" else None,

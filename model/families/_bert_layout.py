@@ -35,9 +35,7 @@ def activation(config: Config) -> arch.Activation:
 
 def vocabulary_head(config: Config, act: arch.Activation) -> arch.Head:
     norm = arch.LayerNorm(config.get("layer_norm_eps", float, 1e-12))
-    return arch.Head(
-        config.get("tie_word_embeddings", bool, True), bias=True, transform=arch.Transform(act, norm)
-    )
+    return arch.Head(config.get("tie_word_embeddings", bool, True), bias=True, transform=arch.Transform(act, norm))
 
 
 # Of the stack; names come without the prefix of the base model, and early ones say gamma and beta.

@@ -13,11 +13,8 @@ _SPECIFIC: dict[str, Task] = {"translation": "translate", "summarization": "summ
 
 def tasks(config: Config, usual: Task) -> Mapping[str, Sequence[str]]:
     """Text to text needs both panels, under whichever name; embeddings the encoder alone."""
-    named = {_SPECIFIC[key.split("_")[0]] for key in config.get("task_specific_params", dict, {}) if _is_specific(key)}
-    first = named.pop() if usual == "generate" and len(named) == 1 else usual
+    kinds = {key.partition("_")[0] for key in config.get("task_specific_params", dict, {})}
+    named = [task for kind, task in _SPECIFIC.items() if kind in kinds]
+    first = named[0] if usual == "generate" and len(named) == 1 else usual
     both = (r"(^|\.)encoder\.", r"(^|\.)decoder\.")
     return {**dict.fromkeys((first, "translate", "summarise", "generate"), both), "embed": both[:1]}
-
-
-def _is_specific(key: str) -> bool:
-    return key.split("_")[0] in _SPECIFIC

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from diptych.model import architecture as arch
 from diptych.model.config import Config
 from diptych.model.families._bert_layout import STACK, activation, stack, vocabulary_head
+from diptych.model.families._heads import head
 from diptych.model.rules import Ignore, Rename, Rule, Spare
 
 HEADS: dict[str, tuple[Rule, ...]] = {
@@ -32,14 +33,8 @@ def tasks(config: Config) -> Mapping[str, Sequence[str]]:
 
 
 def architecture(config: Config, task: str) -> arch.EncoderOnly:
-    heads = {
-        "answer": arch.TokenHead(2),
-        "classify": arch.TextHead(len(config.labels()), "tanh"),
-        "tag": arch.TokenHead(len(config.labels())),
-        "fill": vocabulary_head(config, activation(config)),
-    }
     encoder = stack(config, arch.Learned(config.size("max_position_embeddings")), unplaced=None)
-    return arch.EncoderOnly(encoder, heads.get(task))
+    return arch.EncoderOnly(encoder, head(config, task, "tanh", vocabulary_head(config, activation(config))))
 
 
 def rules(config: Config, task: str) -> Sequence[Rule]:

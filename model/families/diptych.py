@@ -16,6 +16,15 @@ from diptych.model.rules import TRANSPOSE_LINEARS, Rule
 # As torch.nn.Linear keeps its weight, or as it multiplies from the right. A vocabulary's is [V, width] in any case.
 LAYOUTS: dict[str, tuple[Rule, ...]] = {"out_in": (TRANSPOSE_LINEARS,), "in_out": ()}
 
+# The likeliest first; an answer has a start and an end. Without its head, each gives embeddings.
+TASKS: dict[tuple[type, type], tuple[str, ...]] = {
+    (arch.EncoderDecoder, arch.Head): ("translate", "summarise", "generate"),
+    (arch.DecoderOnly, arch.Head): ("generate",),
+    (arch.EncoderOnly, arch.Head): ("fill",),
+    (arch.EncoderOnly, arch.TokenHead): ("tag", "answer"),
+    (arch.EncoderOnly, arch.TextHead): ("classify",),
+}
+
 
 def tasks(config: Config) -> Mapping[str, Sequence[str]]:
     offered = _tasks(_read(config))
@@ -42,8 +51,7 @@ def rules(config: Config, task: str) -> Sequence[Rule]:
 
 def _read(config: Config) -> arch.Architecture:
     if "architecture" not in config.values:
-        hint = next(filter(None, (did_you_mean("architecture", [key]) for key in config.values)), "")
-        config.fail(f"the key 'architecture' is missing{hint}; expected an object with a \"type\"")
+        config.fail(f"the key 'architecture' is missing; there are {', '.join(config.values)}")
     where = f"{config.path}: architecture"
     spec: arch.Architecture = read(arch.Architecture, config.get("architecture", dict), where)
     soundness.check(spec, where)
@@ -51,19 +59,7 @@ def _read(config: Config) -> arch.Architecture:
 
 
 def _tasks(spec: arch.Architecture) -> tuple[str, ...]:
-    """The likeliest first."""
-    match spec:
-        case arch.EncoderDecoder():
-            return "translate", "summarise", "generate", "embed"
-        case arch.DecoderOnly(head=arch.Head()):
-            return "generate", "embed"
-        case arch.EncoderOnly(head=arch.Head()):
-            return "fill", "embed"
-        case arch.EncoderOnly(head=arch.TokenHead(classes=2)):
-            return "tag", "answer", "embed"
-        case arch.EncoderOnly(head=arch.TokenHead()):
-            return "tag", "embed"
-        case arch.EncoderOnly(head=arch.TextHead()):
-            return "classify", "embed"
-        case _:
-            return ("embed",)
+    by_head = TASKS.get((type(spec), type(spec.head)), ())
+    if isinstance(spec.head, arch.TokenHead) and spec.head.classes != 2:
+        by_head = ("tag",)
+    return *by_head, "embed"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from diptych.model import architecture as arch
 from diptych.model.config import Config
 from diptych.model.families._activations import ACTIVATIONS
+from diptych.model.families._heads import head
 from diptych.model.rules import TRANSPOSE_LINEARS, Ignore, Rename, Rule
 
 NORM = arch.LayerNorm(1e-12)
@@ -48,15 +49,9 @@ def architecture(config: Config, task: str) -> arch.EncoderOnly:
         config.size("vocab_size"), arch.Learned(config.size("max_position_embeddings")), norm=NORM
     )
     tied = config.get("tie_word_embeddings", bool, config.get("tie_weights_", bool, True))
-    task_heads = {
-        "answer": arch.TokenHead(2),
-        "classify": arch.TextHead(len(config.labels()), "relu"),
-        "tag": arch.TokenHead(len(config.labels())),
-        "fill": arch.Head(tied, bias=True, transform=arch.Transform(activation, NORM)),
-    }
-    return arch.EncoderOnly(
-        arch.Stack(width, (layer,) * config.size("n_layers"), embedding), task_heads.get(task)
-    )
+    vocabulary = arch.Head(tied, bias=True, transform=arch.Transform(activation, NORM))
+    stack = arch.Stack(width, (layer,) * config.size("n_layers"), embedding)
+    return arch.EncoderOnly(stack, head(config, task, "relu", vocabulary))
 
 
 def rules(config: Config, task: str) -> Sequence[Rule]:

@@ -28,9 +28,7 @@ def architecture(config: Config, task: str) -> arch.DecoderOnly:
     activation = config.choose("hidden_act", ACTIVATIONS, "silu")
     layer = arch.Layer(
         arch.Attention(heads, head_dim, config.get("attention_bias", bool, False), kv_heads=kv_heads),
-        arch.FeedForward(
-            config.size("intermediate_size"), activation, config.get("mlp_bias", bool, False), gated=True
-        ),
+        arch.FeedForward(config.size("intermediate_size"), activation, config.get("mlp_bias", bool, False), gated=True),
         norm,
         "input",
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from diptych.model import architecture as arch
 from diptych.model.config import Config
 from diptych.model.families._bert_layout import STACK, stack, vocabulary_head
+from diptych.model.families._heads import head
 from diptych.model.rules import Ignore, Rename, Rule, Spare
 
 HEADS: dict[str, tuple[Rule, ...]] = {
@@ -33,17 +34,14 @@ def tasks(config: Config) -> Mapping[str, Sequence[str]]:
 
 
 def architecture(config: Config, task: str) -> arch.EncoderOnly:
-    heads = {
-        "answer": arch.TokenHead(2),
-        "classify": arch.TextHead(len(config.labels()), "tanh"),
-        "tag": arch.TokenHead(len(config.labels())),
-        "fill": vocabulary_head(config, "gelu"),
-    }
     pad = config.get("pad_token_id", int, 1)
     count = config.size("max_position_embeddings") - pad - 1
     if pad < 0 or count < 1:
         config.fail(f"max_position_embeddings {count + pad + 1} leaves no position after pad_token_id {pad}")
-    return arch.EncoderOnly(stack(config, arch.Learned(count, offset=pad + 1), unplaced=pad), heads.get(task))
+    return arch.EncoderOnly(
+        stack(config, arch.Learned(count, offset=pad + 1), unplaced=pad),
+        head(config, task, "tanh", vocabulary_head(config, "gelu")),
+    )
 
 
 def rules(config: Config, task: str) -> Sequence[Rule]:

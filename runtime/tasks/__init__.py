@@ -10,7 +10,7 @@ from diptych.runtime.tasks.answer import Answerer
 from diptych.runtime.tasks.classify import Classifier
 from diptych.runtime.tasks.embed import Embedder
 from diptych.runtime.tasks.fill import Filler
-from diptych.runtime.tasks.generate import GeneratingTask
+from diptych.runtime.tasks.generate import TextGenerator
 from diptych.runtime.tasks.tag import Tagger
 
 TextT = TypeVar("TextT")
@@ -53,9 +53,9 @@ class Task(Protocol[TextT, ResultT]):
 
 
 TASKS: dict[str, type[Task[Any, Any]]] = {
-    "translate": GeneratingTask,
-    "summarise": GeneratingTask,
-    "generate": GeneratingTask,
+    "translate": TextGenerator,
+    "summarise": TextGenerator,
+    "generate": TextGenerator,
     "embed": Embedder,
     "classify": Classifier,
     "tag": Tagger,

@@ -45,7 +45,7 @@ class Classifier(EncoderTask[str | Pair, ClassifyOptions, Array, Classification]
     """Texts, or pairs of texts, to scores of labels.
 
     As in transformers, scores are a softmax over the labels; where several may hold, or there is but one, they are a
-    sigmoid of each. A model of a regression has logits for scores: `function_to_apply="none"`.
+    sigmoid of each; of a regression they are the logits.
     """
 
     doing = "classifying"
@@ -63,15 +63,14 @@ class Classifier(EncoderTask[str | Pair, ClassifyOptions, Array, Classification]
         return [self.tokenizer.read(*text)]
 
     def see(self, tokens: Tokens, outputs: dict[str, Array], options: ClassifyOptions) -> Array:
-        independent = self.labels.multi or len(self.labels.names) == 1
-        name = options.function_to_apply or ("sigmoid" if independent else "softmax")
-        return _FUNCTIONS[name](outputs[ports.LOGITS])
+        return _FUNCTIONS[options.function_to_apply or self.labels.function](outputs[ports.LOGITS])
 
     def tell(self, text: str | Pair, seen: list[Array], options: ClassifyOptions) -> Classification:
         scores = dict(sorted(zip(self.labels.names, seen[0].tolist(), strict=True), key=lambda item: -item[1]))
         ranked = list(scores)
-        holding = [label for label in ranked if scores[label] >= options.threshold] if self.labels.multi else ranked
-        most = options.top_k or (len(holding) if self.labels.multi else 1)
+        several = self.labels.function == "sigmoid" and len(ranked) > 1
+        holding = [label for label in ranked if scores[label] >= options.threshold] if several else ranked
+        most = options.top_k or (len(holding) if several else 1)
         return Classification(ranked[0], scores[ranked[0]], scores, tuple(holding[:most]))
 
     def from_line(self, line: str) -> str | Pair:

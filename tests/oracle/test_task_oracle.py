@@ -87,7 +87,10 @@ def texts(count: int, longest: int, seed: int) -> list[str]:
 )
 def test_classes_and_scores(theirs: Any, ours: Tokenizer, problem: str | None, labels: int) -> None:
     model = network(BertForSequenceClassification, num_labels=labels, problem_type=problem)
-    names = Labels(tuple(model.config.id2label.values()), multi=problem == "multi_label_classification")
+    names = Labels(
+        tuple(model.config.id2label.values()),
+        "sigmoid" if problem == "multi_label_classification" or model.config.num_labels == 1 else "softmax",
+    )
     classify = Classifier(ours, Encoder(Network(model, (ports.ROWS, labels)), manifest("classify", POSITIONS, names)))
     inputs: list[Any] = [*texts(20, 12, 1), ("who is old", "paris is"), ("Café", "very, very old")]
     reference = pipeline("text-classification", model=model, tokenizer=theirs, device="cpu")

@@ -173,7 +173,9 @@ def test_a_greedy_score_is_the_log_softmax_of_filtered_logits() -> None:
 
 def test_a_beam_score_sums_filtered_log_probabilities_as_they_are() -> None:
     strategy = Beam(1, (), GenerationOptions(num_beams=2, length_penalty=0.0))
-    for _ in generate(FakeDecoder(VOCAB), Sources.pad([[2]], 0), History.start([[0]], [3]), strategy, [filters.force([4])]):
+    for _ in generate(
+        FakeDecoder(VOCAB), Sources.pad([[2]], 0), History.start([[0]], [3]), strategy, [filters.force([4])]
+    ):
         pass
     assert strategy.hypotheses()[0][0].ids == [4, 4, 4]
     assert strategy.hypotheses()[0][0].score == 0.0
@@ -205,6 +207,8 @@ def test_filters_see_the_prompt_and_what_was_generated() -> None:
         lengths.append((history.length, history.prompt_length, history.ids[:, 0].tolist(), len(scores)))
 
     strategy = Greedy(2, ())
-    for _ in generate(FakeDecoder(VOCAB), Sources.pad([[2], [3]], 0), History.start([[5], [5]], [3, 3]), strategy, [watch]):
+    for _ in generate(
+        FakeDecoder(VOCAB), Sources.pad([[2], [3]], 0), History.start([[5], [5]], [3, 3]), strategy, [watch]
+    ):
         pass
     assert lengths == [(1, 1, [5, 5], 2), (2, 1, [5, 5], 2), (3, 1, [5, 5], 2)]

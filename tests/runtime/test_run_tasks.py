@@ -252,6 +252,6 @@ def test_a_bundle_of_one_graph_runs_in_onnx_runtime(tmp_path: Path, capsysbinary
     shown = capsysbinary.readouterr().out.decode()
     assert shown.startswith("neither\n")
     facts, _ = json.JSONDecoder().raw_decode(shown.removeprefix("neither\n"))
-    assert facts["labels"] == {"names": list(LABELS.names), "multi": False}
+    assert facts["labels"] == {"names": list(LABELS.names), "function": "softmax"}
     assert facts["graphs"].keys() == {ports.MODEL_FILE}
     assert "good" in shown.rsplit("}", 1)[-1]

@@ -23,7 +23,11 @@ def make(folder: Path, names: tuple[str, ...] = NAMES, logits: Any = None, *, mu
         return row(ids, types).mean(axis=0) if logits is None else np.array(logits)
 
     graph = RowGraph({ports.LOGITS: ((len(names),), pooled)})
-    return Classifier(*parts(folder, graph, manifest("classify", 12, Labels(names, multi))))
+    return Classifier(
+        *parts(
+            folder, graph, manifest("classify", 12, Labels(names, "sigmoid" if multi or len(names) == 1 else "softmax"))
+        )
+    )
 
 
 def test_scores_are_shares_of_the_labels_best_first(tmp_path: Path) -> None:
