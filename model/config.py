@@ -80,6 +80,13 @@ class Config:
             self.fail(f"{key!r} is {value}; expected at least 1")
         return value
 
+    def divided(self, key: str, parts_key: str, default: int = _MISSING) -> tuple[int, int]:
+        """A size, and into how many equal parts it is divided."""
+        whole, parts = self.size(key), self.size(parts_key, default)
+        if whole % parts:
+            self.fail(f"{key} {whole} is not a multiple of {parts_key} {parts}")
+        return whole, parts
+
     def choose(self, key: str, choices: Mapping[str, T], default: str = _MISSING) -> T:
         """The choice that the value of `key` names."""
         name = self.get(key, str, default)

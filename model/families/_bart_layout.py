@@ -73,9 +73,7 @@ class Layout:
         )
 
     def _stack(self, config: Config, side: str, vocab_size: int) -> arch.Stack:
-        width, heads = config.size("d_model"), config.size(f"{side}_attention_heads")
-        if width % heads:
-            config.fail(f"d_model {width} is not a multiple of {side}_attention_heads {heads}")
+        width, heads = config.divided("d_model", f"{side}_attention_heads")
         norm = arch.LayerNorm(1e-5)
         attention = arch.Attention(heads, width // heads)
         layer = arch.Layer(

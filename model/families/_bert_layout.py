@@ -7,9 +7,7 @@ from diptych.model.rules import TRANSPOSE_LINEARS, Ignore, Rename, Rule
 
 
 def stack(config: Config, positions: arch.Learned, unplaced: int | None) -> arch.Stack:
-    width, heads = config.size("hidden_size"), config.size("num_attention_heads")
-    if width % heads:
-        config.fail(f"hidden_size {width} is not a multiple of num_attention_heads {heads}")
+    width, heads = config.divided("hidden_size", "num_attention_heads")
     config.refuse("is_decoder", supported=False, because="which makes a decoder of an encoder")
     config.refuse("position_embedding_type", "absolute", "which current checkpoints do not use")
     norm = arch.LayerNorm(config.get("layer_norm_eps", float, 1e-12))

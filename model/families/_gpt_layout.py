@@ -9,9 +9,7 @@ from diptych.model.rules import Ignore, Rename, Rule, Split
 
 
 def architecture(config: Config, activation: arch.Activation, place: arch.NormPlace) -> arch.DecoderOnly:
-    width, heads = config.size("n_embd"), config.size("n_head")
-    if width % heads:
-        config.fail(f"n_embd {width} is not a multiple of n_head {heads}")
+    width, heads = config.divided("n_embd", "n_head")
     for key in ("n_ctx", *(f"summary_{part}" for part in ("type", "use_proj", "activation", "proj_to_labels"))):
         config.pass_over(key)
     config.pass_over("summary_first_dropout")

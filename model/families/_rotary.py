@@ -1,4 +1,4 @@
-"""Rotary positions as configurations describe them: `rope_parameters` (5.x), or `rope_theta` and `rope_scaling` (4.x)."""
+"""Rotary positions as configurations describe them: `rope_parameters`, or earlier `rope_theta` and `rope_scaling`."""
 
 import math
 

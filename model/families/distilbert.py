@@ -34,9 +34,7 @@ def tasks(config: Config) -> Mapping[str, Sequence[str]]:
 
 
 def architecture(config: Config, task: str) -> arch.EncoderOnly:
-    width, heads = config.size("dim"), config.size("n_heads")
-    if width % heads:
-        config.fail(f"dim {width} is not a multiple of n_heads {heads}")
+    width, heads = config.divided("dim", "n_heads")
     config.pass_over("sinusoidal_pos_embds")  # The table is stored either way.
     activation = config.choose("activation", ACTIVATIONS, "gelu")
     layer = arch.Layer(

@@ -12,9 +12,7 @@ __all__ = ["architecture", "rules", "tasks"]
 
 
 def architecture(config: Config, task: str) -> arch.DecoderOnly:
-    width, heads = config.size("hidden_size"), config.size("num_heads")
-    if width % heads:
-        config.fail(f"hidden_size {width} is not a multiple of num_heads {heads}")
+    width, heads = config.divided("hidden_size", "num_heads")
     for key in ("attention_layers", *(f"summary_{part}" for part in ("type", "use_proj", "activation"))):
         config.pass_over(key)
     for key in ("summary_proj_to_labels", "summary_first_dropout"):

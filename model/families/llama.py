@@ -15,13 +15,9 @@ def tasks(config: Config) -> Mapping[str, Sequence[str]]:
 
 
 def architecture(config: Config, task: str) -> arch.DecoderOnly:
-    width, heads = config.size("hidden_size"), config.size("num_attention_heads")
-    kv_heads = config.size("num_key_value_heads", heads)
-    if heads % kv_heads:
-        config.fail(f"num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}")
-    if config.values.get("head_dim") is None and width % heads:
-        config.fail(f"hidden_size {width} is not a multiple of num_attention_heads {heads}, and there is no head_dim")
-    head_dim = config.size("head_dim", max(1, width // heads))
+    width, heads = config.divided("hidden_size", "num_attention_heads")
+    head_dim = config.size("head_dim", width // heads)
+    _, kv_heads = config.divided("num_attention_heads", "num_key_value_heads", heads)
     if head_dim % 2:
         config.fail(f"the head width is {head_dim}; rotary positions need an even one")
     norm = arch.RMSNorm(config.get("rms_norm_eps", float, 1e-6))

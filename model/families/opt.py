@@ -12,9 +12,7 @@ __all__ = ["architecture", "rules", "tasks"]
 
 
 def architecture(config: Config, task: str) -> arch.DecoderOnly:
-    width, heads = config.size("hidden_size"), config.size("num_attention_heads")
-    if width % heads:
-        config.fail(f"hidden_size {width} is not a multiple of num_attention_heads {heads}")
+    width, heads = config.divided("hidden_size", "num_attention_heads")
     config.refuse("layer_norm_elementwise_affine", supported=True, because="norms without weights are not supported")
     bias = config.get("enable_bias", bool, True)
     norm = arch.LayerNorm(1e-5)

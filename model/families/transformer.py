@@ -28,10 +28,7 @@ def tasks(config: Config) -> Mapping[str, Sequence[str]]:
 
 
 def architecture(config: Config, task: str) -> arch.EncoderDecoder:
-    width = config.size("d_model")
-    heads = config.size("nhead")
-    if width % heads:
-        config.fail(f"d_model {width} is not a multiple of nhead {heads}")
+    width, heads = config.divided("d_model", "nhead")
     if config.values.get("vocab_size") is None:
         source_vocab, target_vocab = config.size("source_vocab_size"), config.size("target_vocab_size")
     else:
