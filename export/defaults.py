@@ -48,7 +48,10 @@ _INERT = frozenset(
 
 
 def special_tokens(checkpoint: Checkpoint, unknown: int | None = None, mask: int | None = None) -> SpecialTokens:
-    """The ids that reading and decoding need; `unknown` and `mask` are the tokenizer's. Raises ExportError if decoding could not start."""
+    """The ids that reading and decoding need; `unknown` and `mask` are the tokenizer's.
+
+    Raises ExportError if decoding could not start.
+    """
     eos = _first(checkpoint, "eos_token_id")
     endings = tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,)
     if not all(type(ending) is int for ending in endings):

@@ -1,8 +1,9 @@
 """From a module to an ONNX model: trace with symbolic axes, convert, tidy, and check every axis."""
 
 import logging
+import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
@@ -66,17 +67,27 @@ def _dynamic(spec: GraphSpec, name: Callable[[str], Any]) -> Any:
 
 
 def _name_kept_logits(model: ir.Model, spec: GraphSpec) -> None:
-    """How many logits there are depends on a value, for which torch makes up a name."""
+    """How many logits there are depends on a value, for which torch makes up a name.
+
+    Inside, it gets one that says so. The output's axis is that of the new tokens, as many as there are by default:
+    other runtimes compute with the names of axes, and know no other.
+    """
     for value, port in zip(model.graph.outputs, spec.outputs, strict=True):
-        if ports.NUM_LOGITS in port.axes and value.shape is not None:
-            invented = value.shape[port.axes.index(ports.NUM_LOGITS)]
-            for node in model.graph.all_nodes():
-                for output in node.outputs:
-                    output.shape = _renamed(output.shape, invented, ports.NUM_LOGITS)
+        if port.name != ports.LOGITS or value.shape is None:
+            continue
+        names = [str(axis.value) for axis in value.shape if isinstance(axis, ir.SymbolicDim)]
+        renames = {name: "num_logits" for name in names if re.fullmatch(r"u\d+", name)}
+        for node in model.graph.all_nodes():
+            for output in node.outputs:
+                output.shape = _renamed(output.shape, renames)
+        value.shape = _renamed(value.shape, {"num_logits": port.axes[1]})
 
 
-def _renamed(shape: ir.Shape | None, old: Any, new: str) -> ir.Shape | None:
-    return None if shape is None else ir.Shape([new if axis == old else axis for axis in shape])
+def _renamed(shape: ir.Shape | None, names: Mapping[Any, Any]) -> ir.Shape | None:
+    if shape is None:
+        return None
+    axes = [axis.value if isinstance(axis, ir.SymbolicDim) else axis for axis in shape]
+    return ir.Shape([names.get(axis, axis) for axis in axes])
 
 
 def _make_optional(graph: ir.Graph, name: str) -> None:

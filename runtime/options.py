@@ -29,9 +29,9 @@ class GenerationOptions:
     """
 
     num_beams: int = _option(1, "beams per source; 1 is greedy search")
-    max_length: int | None = _option(None, "most tokens, the start token included")
+    max_length: int | None = _option(None, "most tokens, the start token or the prompt included")
     max_new_tokens: int | None = _option(None, "most generated tokens; wins over max_length")
-    min_length: int = _option(0, "fewest tokens, the start token included")
+    min_length: int = _option(0, "fewest tokens, the start token or the prompt included")
     min_new_tokens: int | None = _option(None, "fewest generated tokens; wins over min_length")
     length_penalty: float = _option(1.0, "power of the length that a beam's log-probability is divided by")
     early_stopping: bool | Literal["never"] = _option(False, 'when beams stop: true, false or "never"')

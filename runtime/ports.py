@@ -32,7 +32,6 @@ ROWS = "batch_size"
 TARGET_LENGTH = "decoder_sequence_length"
 PAST_LENGTH = "past_decoder_sequence_length"
 TOTAL_LENGTH = f"{PAST_LENGTH} + {TARGET_LENGTH}"
-NUM_LOGITS = "num_logits"
 
 # Of a model that is one graph.
 SEQUENCE_LENGTH = "sequence_length"
@@ -73,7 +72,7 @@ def decoder_inputs(layers: int) -> list[Port]:
 
 def decoder_outputs(layers: int) -> list[Port]:
     present = [Port(name, (ROWS, None, TOTAL_LENGTH, None)) for name in _entries("present", "decoder", layers)]
-    return [Port(LOGITS, (ROWS, NUM_LOGITS, None)), *present]
+    return [Port(LOGITS, (ROWS, TARGET_LENGTH, None)), *present]
 
 
 def causal_inputs(layers: int) -> list[Port]:
@@ -90,7 +89,7 @@ def causal_inputs(layers: int) -> list[Port]:
 
 def causal_outputs(layers: int) -> list[Port]:
     present = [Port(name, (ROWS, None, TOTAL_SEQUENCE_LENGTH, None)) for name in _entries("present", None, layers)]
-    return [Port(LOGITS, (ROWS, NUM_LOGITS, None)), *present]
+    return [Port(LOGITS, (ROWS, SEQUENCE_LENGTH, None)), *present]
 
 
 def text_inputs(*, token_types: bool) -> list[Port]:

@@ -17,8 +17,8 @@ from tokenizers.pre_tokenizers import Split
 from diptych.export.tokenizers.sentencepieces import SentencePieces
 
 # Code points that no text has. They mark where unknown text begins and ends, where a tag before a text ends, and
-# places that are not to be joined.
-UNKNOWN, KNOWN, TEXT, APART = MARKS = "\ufdd0\ufdd1\ufdd2\ufdd3"
+# places where characters are not to be joined, for one step or for all.
+UNKNOWN, KNOWN, TEXT, APART, SEPARATE = MARKS = "\ufdd0\ufdd1\ufdd2\ufdd3\ufdd4"
 JAMO = {"L": "\u1100-\u1112", "V": "\u1161-\u1175", "T": "\u11a8-\u11c2"}
 
 
@@ -99,38 +99,46 @@ def _spaces(pieces: SentencePieces) -> list[Normalizer]:
 def _characters(pieces: SentencePieces) -> list[Normalizer]:
     """Replacements by the model's charsmap, whose longest match wins.
 
-    `Precompiled` replaces single characters well, but of a cluster it drops what follows the first match: so characters
-    are replaced one by one, and those that the charsmap composes are then composed, and no others.
+    `Precompiled` replaces single characters well, but of a cluster it drops what follows the first match. So characters
+    are replaced one by one; those that the charsmap composes are then composed, and no others.
     """
     if not pieces.charsmap:
         return []
-    places = "(?<=[^\\x00-\\x7f])(?=[\\s\\S])|(?=[^\\x00-\\x7f])(?<=[\\s\\S])|(?<=\\r)(?=\\n)"
-    steps = [Replace(Regex(places), APART), Precompiled(pieces.charsmap), Replace(APART, "")]
+    between = "(?<=[^\\x00-\\x7f])(?=[\\s\\S])|(?=[^\\x00-\\x7f])(?<=[\\s\\S])|(?<=\\r)(?=\\n)"
+    steps = [Replace(Regex(between), APART), Precompiled(pieces.charsmap), Replace(APART, "")]
     composing = _composing(pieces)
-    if composing:
-        places = f"(?<=[\\s\\S])(?=[\\p{{M}}{JAMO['V']}{JAMO['T']}])(?!{'|'.join(composing)})"
-        steps += [Replace(Regex(places), APART), NFC(), Replace(APART, "")]
-    return steps
+    if not composing:
+        return steps
+    changed = (
+        c for c in map(chr, range(1, 0x30000)) if unicodedata.decomposition(c) or unicodedata.category(c) == "Cc"
+    )
+    split = _ranges(c for c in changed if len(_replaced(pieces, c)) != 1)
+    beside = f"(?<=[{split}])(?=[\\s\\S])|(?=[{split}])(?<=[\\s\\S])"
+    others = f"(?<=[\\s\\S])(?=[\\p{{M}}{JAMO['V']}{JAMO['T']}])(?!{'|'.join(composing)})"
+    composed = [Replace(Regex(others), APART), NFC(), Replace(Regex(f"[{APART}{SEPARATE}]"), "")]
+    return [Replace(Regex(beside), SEPARATE), *steps, *composed]
 
 
 def _composing(pieces: SentencePieces) -> list[str]:
     """Patterns of the places between two characters that the charsmap makes one."""
-
-    def composes(text: str, whole: str) -> bool:
-        return pieces.processor.normalize(text).removeprefix("▁") == whole
-
     before: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for whole in map(chr, range(0xC0, 0x12000)):
         parts = unicodedata.normalize("NFD", whole)
-        if len(parts) > 1 and unicodedata.normalize("NFC", parts) == whole and composes(parts, whole):
+        composes = len(parts) > 1 and unicodedata.normalize("NFC", parts) == whole
+        if composes and not "가" <= whole <= "힣" and _replaced(pieces, parts) == whole:
             before[parts[-1]][parts[1:-1]].add(parts[0])
     patterns = [
         f"(?={mark})(?<={'|'.join(f'[{_ranges(bases)}]{marks}' for marks, bases in found.items())})"
         for mark, found in before.items()
     ]
-    if composes("\u1112\u1161\u11ab", "한"):
+    if _replaced(pieces, "\u1112\u1161\u11ab") == "한":
         patterns += [f"(?=[{JAMO['V']}])(?<=[{JAMO['L']}])", f"(?=[{JAMO['T']}])(?<=[{JAMO['L']}][{JAMO['V']}])"]
     return patterns
+
+
+def _replaced(pieces: SentencePieces, text: str) -> str:
+    """A text as SentencePiece replaces its characters."""
+    return pieces.processor.normalize(text).removeprefix("▁")
 
 
 def _ranges(characters: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from diptych.export.tokenizers.sentencepieces import read_sentencepieces
 from diptych.export.tokenizers.settings import Settings, Special
 
 SPECIAL: Special = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
-NO_LANGUAGE = "\ufdd4"  # Takes the place of a tag that is not in the vocabulary; no text has it.
+NO_LANGUAGE = "\ufdd5"  # Takes the place of a tag that is not in the vocabulary; no text has it.
 
 
 def marian(folder: Folder, settings: Settings) -> Tokenizers:

@@ -95,7 +95,7 @@ def test_ports(
         ("num_logits_to_keep", []),
     ]
     assert ports_of(decoder.output) == [
-        ("logits", [ROWS, "num_logits", vocab_size]),
+        ("logits", [ROWS, LENGTH, vocab_size]),
         *layered("present.{}.decoder.{}", [ROWS, heads, TOTAL, head_dim]).items(),
     ]
 
