@@ -116,11 +116,18 @@ def _facts(
         target_positions=positions,
         generation=generation_defaults(loaded, positions, ignored) if generating else {},
         labels=_labels(loaded),
-        pooling=(pooling or default_pooling(spec)) if loaded.task == "embed" else None,
+        pooling=_bounded(pooling, side.longest) or default_pooling(spec) if loaded.task == "embed" else None,
         languages=tokenizers.languages if tokenizers and generating else None,
         tools={name: metadata.version(name) for name in _TOOLS},
         source={path.name: file_digest(path) for path in (*loaded.files, *(tokenizers.files if tokenizers else ()))},
     )
+
+
+def _bounded(pooling: Pooling | None, positions: int | None) -> Pooling | None:
+    """sentence-transformers cuts texts in any case, at the latest where the positions end."""
+    if pooling is None or positions is None:
+        return pooling
+    return replace(pooling, max_length=min(pooling.max_length or positions, positions))
 
 
 def _labels(loaded: Checkpoint) -> Labels | None:

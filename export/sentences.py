@@ -49,9 +49,11 @@ def read_sentence_settings(folder: Path) -> SentenceSettings | None:
             f"{path}: modules {', '.join(kinds)}; supported are a Transformer, a Pooling, and optionally a Normalize. "
             "To export the encoder alone, remove modules.json"
         )
-    longest = _read_optional(kinds["Transformer"] / "sentence_bert_config.json").get("max_seq_length")
-    mode = _mode(_read(kinds["Pooling"] / "config.json"), kinds["Pooling"] / "config.json")
-    return SentenceSettings(kinds["Transformer"], Pooling(mode, "Normalize" in kinds, longest))
+    pooling = kinds["Pooling"] / "config.json"
+    return SentenceSettings(
+        kinds["Transformer"],
+        Pooling(_mode(_read(pooling), pooling), "Normalize" in kinds, _longest(kinds["Transformer"])),
+    )
 
 
 def default_pooling(spec: arch.Architecture) -> Pooling:
@@ -67,9 +69,18 @@ def _mode(values: dict[str, Any], path: Path) -> Mode:
     return _MODES[chosen[0]]
 
 
-def _read_optional(path: Path) -> dict[str, Any]:
-    found = _read(path) if path.is_file() else {}
-    return found if isinstance(found, dict) else {}
+def _longest(folder: Path) -> int | None:
+    """The tokens after which texts are cut: of the transformer's own settings, else of its tokenizer's."""
+    for name, key in (("sentence_*_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
+        for path in sorted(folder.glob(name)):
+            found = _read(path)
+            if found.get("do_lower_case") and name.startswith("sentence"):
+                raise ExportError(
+                    f"{path}: do_lower_case is true; supported is a tokenizer that lower-cases. If it does, set it to false"
+                )
+            if isinstance(found.get(key), int):
+                return int(found[key])
+    return None
 
 
 def _read(path: Path) -> Any:

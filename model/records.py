@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from diptych.model.errors import CheckpointError, did_you_mean
 
@@ -30,7 +30,7 @@ def read(kind: Any, value: Any, where: str) -> Any:
         return _record(records, value, where)
     (only,) = (each for each in kinds if each is not NoneType)
     if get_origin(only) is tuple:
-        if not isinstance(value, list | dict):
+        if not isinstance(value, list) and not _is_repeated(value):
             _fail(where, value, only)
         return tuple(_items(get_args(only)[0], value, where))
     return _plain(only, value, where)
@@ -44,12 +44,12 @@ def describe(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(json.dumps(each) for each in get_args(kind))
     if get_origin(kind) is tuple:
-        return f"a list of {describe(get_args(kind)[0])}"
+        return f"a list, each {describe(get_args(kind)[0])}"
     return _WORDS.get(kind) or str(kind.__name__)
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    return get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
 
 
 def _record(kinds: Mapping[str, Any], value: Any, where: str) -> Any:
@@ -62,7 +62,8 @@ def _record(kinds: Mapping[str, Any], value: Any, where: str) -> Any:
     name = values.pop("type", next(iter(kinds)) if len(kinds) == 1 else None)
     if name not in list(kinds):
         hint = did_you_mean(name, kinds) if isinstance(name, str) else ""
-        raise CheckpointError(f'{where}: "type" is {_shown(name)}{hint}; expected one of {", ".join(kinds)}')
+        found = f"is {_shown(name)}{hint}" if "type" in value else "is missing"
+        raise CheckpointError(f'{where}: "type" {found}; expected one of {", ".join(kinds)}')
     kind = kinds[name]
     hints = get_type_hints(kind)
     for key in values:
@@ -80,13 +81,17 @@ def _items(kind: Any, value: Any, where: str) -> list[Any]:
     """The items of a list, any of which may be written once for several."""
     if isinstance(value, list):
         return [item for place, each in enumerate(value) for item in _items(kind, each, f"{where}[{place}]")]
-    if isinstance(value, dict) and value.keys() & {"count", "of"}:
+    if _is_repeated(value):
         count = value.get("count")
         if value.keys() != {"count", "of"} or type(count) is not int or count < 1:
             expected = f'{{"count": …, "of": …}}: a whole number from 1, and {describe(kind)} or a list of such'
             raise CheckpointError(f"{where}: found {_shown(value)}, expected {expected}")
         return count * _items(kind, value["of"], f"{where}.of")
     return [read(kind, value, where)]
+
+
+def _is_repeated(value: Any) -> bool:
+    return isinstance(value, dict) and not value.keys().isdisjoint(("count", "of"))
 
 
 def _plain(kind: Any, value: Any, where: str) -> Any:

@@ -14,7 +14,7 @@ ALLOWED = {
 }
 LIBRARIES = {
     "model": {"numpy", "safetensors"},
-    "export": {"numpy", "click", "rich"},
+    "export": {"numpy", "click", "rich", "tokenizers", "sentencepiece"},
     "runtime": {"numpy", "tokenizers", "click", "rich"},
 }
 FILES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))

@@ -43,9 +43,11 @@ def m2m_100(folder: Folder, settings: Settings) -> Tokenizers:
     told = settings.options.get("language_codes", "m2m100")
     if told not in languages.M2M100:
         raise ExportError(f"{settings.path}: language_codes is {told!r}; known are {', '.join(languages.M2M100)}")
-    tokenizer = exact_tokenizer(pieces, ids, unknown, settings.contents(named))
+    settings = settings.literal(named)
+    special = {*settings.special(named), *(token.content for token in settings.added.values())}
+    tokenizer = exact_tokenizer(pieces, ids, unknown, special)
     codes = {code: AddedToken(f"__{code}__", special=True) for code in languages.M2M100[told]}
-    settings.add_tokens(tokenizer, named | codes, settings.listed)
+    settings.add_tokens(tokenizer, named, settings.listed, dict(enumerate(codes.values(), len(ids))))
     languages.frame_with_language(tokenizer, named, settings.options.get("src_lang") or "en", codes, "lang $A eos")
     return converted(folder, tokenizer, named, languages.in_tokenizer(tokenizer, "m2m_100", settings.options))
 

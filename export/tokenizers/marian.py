@@ -41,7 +41,8 @@ def _tokenizer(
     unknown = named["unk_token"].content
     if unknown not in ids:
         raise ExportError(f"{folder.path / file}: lacks the unknown token {unknown!r}; is the file complete?")
-    special = settings.contents(named)
+    settings = settings.literal(named)
+    special = {*settings.special(named), *(token.content for token in settings.added.values())}
     tags = [token for token in ids if TAG.fullmatch(token) and token not in special]
     tokenizer = exact_tokenizer(pieces, ids, unknown, special, tags, _split_off(tags))
     settings.add_tokens(tokenizer, named, settings.listed)

@@ -1,8 +1,9 @@
 """What a folder says of its tokenizer beside the vocabulary: options, special tokens, added tokens."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
@@ -49,30 +50,60 @@ class Settings:
                 found[role] = token
         return found
 
-    def contents(self, named: Mapping[str, AddedToken]) -> set[str]:
-        """What all added and special tokens are, as text."""
-        return {token.content for token in [*named.values(), *self.added.values(), *(self.extra or ()), *self.listed]}
+    def special(self, named: Mapping[str, AddedToken]) -> set[str]:
+        """The special tokens as text."""
+        return {token.content for token in [*named.values(), *(self.extra or self.listed)]}
+
+    def literal(self, named: Mapping[str, AddedToken]) -> "Settings":
+        """Added tokens as SentencePiece's families have them: found in the text as it is, special only if named so."""
+        special = self.special(named)
+        added = {
+            number: AddedToken(
+                token.content,
+                single_word=token.single_word,
+                lstrip=token.lstrip,
+                rstrip=token.rstrip,
+                normalized=False,
+                special=token.content in special,
+            )
+            for number, token in self.added.items()
+        }
+        return replace(self, added=added)
 
     def add_tokens(
-        self, tokenizer: Tokenizer, named: Mapping[str, AddedToken], extra: Iterable[AddedToken | str] = ()
+        self,
+        tokenizer: Tokenizer,
+        named: Mapping[str, AddedToken],
+        extra: Iterable[AddedToken | str] = (),
+        placed: Mapping[int, AddedToken] = MappingProxyType({}),
     ) -> None:
-        """Makes added and special tokens known to a tokenizer. extra: the family's own, where the files name none.
+        """Makes added and special tokens known to a tokenizer, those that its vocabulary lacks with the next free ids.
 
-        Raises ExportError where a token cannot have the id that the files give it.
+        extra: the family's own special tokens, where the files name none. placed: tokens with ids of their own that the
+        family has. Raises ExportError where a token cannot have the id that it should have.
         """
         more = [as_token(token, self.path) for token in extra] if self.extra is None else self.extra
         tokens: dict[str, AddedToken] = {}
-        for token in [*(self.added[number] for number in sorted(self.added)), *named.values(), *more]:
+        for token in [*(self.added[number] for number in sorted(self.added)), *placed.values(), *named.values(), *more]:
             tokens.setdefault(token.content, token)
         for token in named.values():
             tokens[token.content].special = True
-        tokenizer.add_tokens(list(tokens.values()))
-        for expected, token in self.added.items():
-            found = tokenizer.token_to_id(token.content)
+        ids = {token.content: number for number, token in [*self.added.items(), *placed.items()]}
+        if len(set(ids.values())) < len(ids):
+            raise ExportError(f"{self.path}: two added tokens have the same id; are all files from one checkpoint?")
+        new = [text for text in tokens if tokenizer.token_to_id(text) is None]
+        due = {ids[text]: text for text in new if text in ids}
+        free = [text for text in new if text not in ids]
+        order = [text for text in tokens if text not in new]
+        for number in range(size := tokenizer.get_vocab_size(with_added_tokens=False), size + len(new)):
+            order.append(due.pop(number) if number in due else free.pop(0) if free else due.pop(min(due)))
+        tokenizer.add_tokens([tokens[text] for text in order])
+        for text, expected in ids.items():
+            found = tokenizer.token_to_id(text)
             if found != expected:
                 raise ExportError(
-                    f"{self.path}: the added token {token.content!r} should have the id {expected}, but with this "
-                    f"vocabulary it has {found}; are all tokenizer files from one checkpoint?"
+                    f"{self.path}: the added token {text!r} should have the id {expected}, but with this vocabulary it "
+                    f"has {found}; are all tokenizer files from one checkpoint?"
                 )
 
 

@@ -69,7 +69,7 @@ class Layout:
             Rename(r"\.fc1\.", ".feed_forward.up."),
             Rename(r"\.fc2\.", ".feed_forward.down."),
             TRANSPOSE_LINEARS,
-            Zeros("head.bias", _target_vocabulary(config)),
+            *([Zeros("head.bias", _target_vocabulary(config))] if task != "embed" else []),
         )
 
     def _stack(self, config: Config, side: str, vocab_size: int) -> arch.Stack:

@@ -1,7 +1,6 @@
 """What GPT and GPT-2 share: configuration keys, tensor names, weights stored [in, out] with the projections fused."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from diptych.model import architecture as arch
 from diptych.model.config import Config
@@ -14,22 +13,21 @@ def architecture(config: Config, activation: arch.Activation, place: arch.NormPl
         config.pass_over(key)
     config.pass_over("summary_first_dropout")
     norm = arch.LayerNorm(config.get("layer_norm_epsilon", float, 1e-5))
-    attention = arch.Attention(heads, width // heads)
-    layer = arch.Layer(attention, arch.FeedForward(config.size("n_inner", 4 * width), activation), norm, place)
-    layers = (layer,) * config.size("n_layer")
-    if not config.get("scale_attn_weights", bool, True):
-        layers = tuple(_scaled(layer, 1.0) for layer in layers)
-    if config.get("scale_attn_by_inverse_layer_idx", bool, False):
-        layers = tuple(_scaled(layer, 1 / (index + 1)) for index, layer in enumerate(layers))
+    feed_forward = arch.FeedForward(config.size("n_inner", 4 * width), activation)
+    layers = tuple(
+        arch.Layer(arch.Attention(heads, width // heads, scale=scale), feed_forward, norm, place)
+        for scale in _scales(config, width // heads)
+    )
     embedding = arch.Embedding(config.size("vocab_size"), arch.Learned(config.size("n_positions")))
     stack = arch.Stack(width, layers, embedding, norm if place == "input" else None)
     return arch.DecoderOnly(stack, arch.Head(config.get("tie_word_embeddings", bool, True)))
 
 
-def _scaled(layer: arch.Layer, factor: float) -> arch.Layer:
-    scale = layer.attention.scale
-    before = layer.attention.head_dim**-0.5 if scale is None else scale
-    return replace(layer, attention=replace(layer.attention, scale=before * factor))
+def _scales(config: Config, head_dim: int) -> list[float]:
+    """What each layer's scores are multiplied by."""
+    scale = head_dim**-0.5 if config.get("scale_attn_weights", bool, True) else 1.0
+    by_depth = config.get("scale_attn_by_inverse_layer_idx", bool, False)
+    return [scale / (index + 1) if by_depth else scale for index in range(config.size("n_layer"))]
 
 
 def rules(tokens: str, positions: str, place: arch.NormPlace) -> Sequence[Rule]:
