@@ -5,7 +5,7 @@ Driven by the type hints of the dataclasses: a new record, or a new field, can b
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type
 from diptych.model.errors import CheckpointError, did_you_mean
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
+_MOST = 10_000  # A slip of the finger must not fill the memory.
 
 
 def read(kind: Any, value: Any, where: str) -> Any:
@@ -40,12 +41,17 @@ def describe(kind: Any) -> str:
     """A type as one says it in a message to someone who writes JSON."""
     kinds = _alternatives(kind)
     if len(kinds) > 1:
-        return " or ".join(map(describe, kinds))
+        return _either(map(describe, kinds))
     if get_origin(kind) is Literal:
-        return " or ".join(json.dumps(each) for each in get_args(kind))
+        return _either(map(json.dumps, get_args(kind)))
     if get_origin(kind) is tuple:
         return f"a list, each {describe(get_args(kind)[0])}"
     return _WORDS.get(kind) or str(kind.__name__)
+
+
+def _either(words: Iterable[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:
@@ -57,7 +63,7 @@ def _record(kinds: Mapping[str, Any], value: Any, where: str) -> Any:
     if isinstance(value, str) and len(kinds) > 1:
         value = {"type": value}
     if not isinstance(value, dict):
-        raise CheckpointError(f"{where}: found {_shown(value)}, expected an object: {' or '.join(kinds)}")
+        raise CheckpointError(f"{where}: found {_shown(value)}, expected an object: {_either(kinds)}")
     values = dict(value)
     name = values.pop("type", next(iter(kinds)) if len(kinds) == 1 else None)
     if name not in list(kinds):
@@ -83,8 +89,8 @@ def _items(kind: Any, value: Any, where: str) -> list[Any]:
         return [item for place, each in enumerate(value) for item in _items(kind, each, f"{where}[{place}]")]
     if _is_repeated(value):
         count = value.get("count")
-        if value.keys() != {"count", "of"} or type(count) is not int or count < 1:
-            expected = f'{{"count": …, "of": …}}: a whole number from 1, and {describe(kind)} or a list of such'
+        if value.keys() != {"count", "of"} or type(count) is not int or not 1 <= count <= _MOST:
+            expected = f'{{"count": …, "of": …}}: a number from 1 to {_MOST}, and {describe(kind)} or a list of such'
             raise CheckpointError(f"{where}: found {_shown(value)}, expected {expected}")
         return count * _items(kind, value["of"], f"{where}.of")
     return [read(kind, value, where)]

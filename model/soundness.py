@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from itertools import chain
 from typing import Any
 
 from diptych.model import architecture as arch
@@ -15,7 +16,8 @@ Problems = Iterator[str]
 
 def check(spec: arch.Architecture, where: str) -> None:
     """Raises CheckpointError with the first thing that no network can be, if there is one."""
-    for problem in (*_numbers(spec), *_architecture(spec)):
+    problem = next(chain(_numbers(spec), _architecture(spec)), None)
+    if problem is not None:
         raise CheckpointError(f"{where}.{problem}")
 
 
@@ -72,6 +74,8 @@ def _decoder(stack: arch.Stack, *, looks_back: bool) -> Problems:
             yield f"{place}: a decoder alone has nothing to look back at"
         if layer.cross_attention is not None and layer.cross_attention.window is not None:
             yield f"{place}.window: only a decoder's self-attention can have one"
+    if stack.embedding.unplaced is not None:
+        yield "decoder.embedding.unplaced: only an encoder can leave a token without a position"
     if stack.embedding.token_types > 1:
         yield "decoder.embedding.token_types: more than 1, but a decoder's text has no parts to tell apart"
 
@@ -90,9 +94,9 @@ def _stack(stack: arch.Stack, name: str, *, both_ways: bool) -> Problems:
         yield f"{name}.embedding.unplaced: {embedding.unplaced}, not a token; vocab_size is {embedding.vocab_size}"
     if stack.context is not None and embedding.positions is not None:
         yield f"{name}.context: the positions of the embedding say how long a text may be; leave one of them out"
-    match embedding.positions:
-        case arch.Sinusoidal(channels="halves_inclusive") if stack.width < 3:
-            yield f"{name}.width: {stack.width}, expected at least 3 for positions in halves_inclusive"
+    inclusive = isinstance(embedding.positions, arch.Sinusoidal) and embedding.positions.channels == "halves_inclusive"
+    if inclusive and stack.width < 3:
+        yield f"{name}.width: {stack.width}, expected at least 3 for positions in halves_inclusive"
     yield from _relative(stack, f"{name}.relative", both_ways=both_ways)
 
 

@@ -90,7 +90,7 @@ def read_tokenizers(folder: Path, family: str, config: Mapping[str, Any]) -> Tok
     settings = read_settings(files)
     name = _class_name(files, settings, family, config)
     if files.has(ports.TOKENIZER_FILE):
-        return _as_it_is(files, settings, family, CLASSES.get(name or FAMILIES.get(family, "")))
+        return _as_it_is(files, settings, family, name)
     if name is None:
         raise ExportError(
             f"{folder}: has {', '.join(there)}; the tokenizer of a {family} checkpoint is read from "
@@ -122,7 +122,7 @@ def _class_name(files: Folder, settings: Settings, family: str, config: Mapping[
     return FAMILIES.get(family)
 
 
-def _as_it_is(files: Folder, settings: Settings, family: str, kind: Kind | None) -> Tokenizers:
+def _as_it_is(files: Folder, settings: Settings, family: str, name: str | None) -> Tokenizers:
     """Raises ExportError if tokenizer.json is damaged."""
     path = files.file(ports.TOKENIZER_FILE)
     try:
@@ -131,7 +131,9 @@ def _as_it_is(files: Folder, settings: Settings, family: str, kind: Kind | None)
         raise ExportError(f"{path}: not a tokenizer ({error})") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    mask = settings.named(kind.special if kind else {}).get("mask_token")
+    # A class that stands for any tokenizer, or one that we do not know, says nothing of special tokens.
+    kinds = (CLASSES.get(told or "", _BARE) for told in (name, FAMILIES.get(family)))
+    mask = settings.named(next((kind.special for kind in kinds if kind is not _BARE), {})).get("mask_token")
     return Tokenizers(
         source=tokenizer,
         target=None,

@@ -7,7 +7,7 @@ composed by longest match only, spaces that are the text's own, and unknown text
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tokenizers import Regex, Tokenizer, decoders, normalizers
 from tokenizers.models import BPE, Unigram
@@ -26,14 +26,14 @@ def exact_tokenizer(
     pieces: SentencePieces,
     ids: Mapping[str, int],
     unknown: str,
-    special: Iterable[str],
+    special: Collection[str],
     tags: Iterable[str] = (),
     tagged: Sequence[Normalizer] = (),
 ) -> Tokenizer:
     """A tokenizer that cuts text into a model's pieces and gives these the ids of a vocabulary.
 
     special: tokens that stand for no text. tags: tokens at the beginning of a text, which `tagged` ends with TEXT.
-    A character without an id is unknown. A longer piece without one would be, too: text is cut into others instead.
+    A character without an id is unknown. A longer piece without one should be, too: text is cut into others instead.
     """
     without_text = {pieces.unknown, *pieces.control, *pieces.unused}
     scores = {piece: score for piece, score in pieces.scores if piece not in without_text}
@@ -87,7 +87,7 @@ def _bpe(pieces: SentencePieces, names: Mapping[int, str], unknown: str) -> BPE:
 
 def _spaces(pieces: SentencePieces) -> list[Normalizer]:
     """Spaces become pieces; a text begins with one, after its tag."""
-    squeezed = [Replace(Regex(f"\\A +|(?<={TEXT}) +| +\\z"), ""), Replace(Regex(" {2,}"), " ")]
+    squeezed = [Replace(Regex(f"\\A +|(?<={TEXT}) +|[ ▁]+\\z"), ""), Replace(Regex(" {2,}"), " ")]
     begun = [Prepend("▁"), Replace(Regex(f"\\A▁(?=[^{TEXT}]*{TEXT})"), ""), Replace(Regex(f"(?<={TEXT})(?!\\z)"), "▁")]
     return [
         *(squeezed if pieces.squeezes_spaces else []),

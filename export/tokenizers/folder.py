@@ -41,15 +41,22 @@ class Folder:
         """As `json`, but a missing file is an empty object."""
         return self.json(name) if self.has(name) else {}
 
-    def vocabulary(self, name: str) -> dict[str, int]:
-        """A JSON file's token ids, each its own. Raises ExportError if they are not."""
+    def ids(self, name: str) -> dict[str, int]:
+        """A JSON file's tokens and their ids. Raises ExportError if an id is no number, or is that of two tokens."""
         path = self.path / name
         ids = self.json(name)
         for token, found in ids.items():
             if not isinstance(found, int) or isinstance(found, bool) or found < 0:
                 raise ExportError(f"{path}: {token!r} has the id {found!r}, expected a number from 0 up")
-        if not ids:
-            raise ExportError(f"{path}: no tokens in it; is the file complete?")
         if len(set(ids.values())) < len(ids):
             raise ExportError(f"{path}: {len(ids)} tokens share {len(set(ids.values()))} ids, expected one id each")
+        return ids
+
+    def vocabulary(self, name: str) -> dict[str, int]:
+        """As `ids`, of all tokens. Raises ExportError also if too many ids have no token."""
+        ids = self.ids(name)
+        if not ids or max(ids.values()) > 2 * len(ids) + 1000:
+            raise ExportError(
+                f"{self.path / name}: {len(ids)} tokens with ids up to {max(ids.values(), default=0)}; is it complete?"
+            )
         return ids

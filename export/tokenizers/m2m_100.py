@@ -12,7 +12,7 @@ from diptych.export.tokenizers.exact import exact_tokenizer
 from diptych.export.tokenizers.folder import Folder
 from diptych.export.tokenizers.result import Tokenizers, converted
 from diptych.export.tokenizers.sentencepieces import read_sentencepieces
-from diptych.export.tokenizers.settings import Settings, Special
+from diptych.export.tokenizers.settings import Settings, Special, text_of
 
 MODEL = "sentencepiece.bpe.model"
 M2M100: Special = {
@@ -37,15 +37,14 @@ def m2m_100(folder: Folder, settings: Settings) -> Tokenizers:
     ids = folder.vocabulary("vocab.json")
     pieces = read_sentencepieces(folder.file(MODEL))
     named = settings.named(M2M100)
-    unknown = named["unk_token"].content
+    unknown = text_of(named, "unk_token")
     if unknown not in ids:
         raise ExportError(f"{folder.path / 'vocab.json'}: lacks the unknown token {unknown!r}; is the file complete?")
     told = settings.options.get("language_codes", "m2m100")
     if told not in languages.M2M100:
         raise ExportError(f"{settings.path}: language_codes is {told!r}; known are {', '.join(languages.M2M100)}")
     settings = settings.literal(named)
-    special = {*settings.special(named), *(token.content for token in settings.added.values())}
-    tokenizer = exact_tokenizer(pieces, ids, unknown, special)
+    tokenizer = exact_tokenizer(pieces, ids, unknown, settings.contents(named))
     codes = {code: AddedToken(f"__{code}__", special=True) for code in languages.M2M100[told]}
     settings.add_tokens(tokenizer, named, settings.listed, dict(enumerate(codes.values(), len(ids))))
     languages.frame_with_language(tokenizer, named, settings.options.get("src_lang") or "en", codes, "lang $A eos")
@@ -59,7 +58,7 @@ def nllb(folder: Folder, settings: Settings) -> Tokenizers:
     """
     pieces = read_sentencepieces(folder.file(MODEL))
     named = settings.named(NLLB)
-    first = [named[f"{role}_token"].content for role in ("bos", "pad", "eos", "unk")]
+    first = [text_of(named, f"{role}_token") for role in ("bos", "pad", "eos", "unk")]
     ids = {piece: number for number, piece in enumerate(dict.fromkeys([*first, *pieces.ids]))}
     tokenizer = Tokenizer(BPE(ids, pieces.merges(), unk_token=first[-1], fuse_unk=True))
     if pieces.charsmap:
@@ -68,7 +67,9 @@ def nllb(folder: Folder, settings: Settings) -> Tokenizers:
     tokenizer.decoder = MetaspaceDecoder(prepend_scheme="always")
     listed = [*(settings.extra or ()), *settings.listed, *settings.added.values()]
     codes = {token.content: token for token in listed if languages.SPELLED["m2m_100"].fullmatch(token.content)}
-    codes = codes or {code: AddedToken(code, special=True) for code in languages.NLLB}
+    if not codes:  # The family's own are always there.
+        codes = {code: AddedToken(code, special=True) for code in languages.NLLB}
+        named |= codes
     settings.add_tokens(tokenizer, named, [*pieces.added(), *codes.values()])
     template = "$A eos lang" if settings.options.get("legacy_behaviour") else "lang $A eos"
     told = settings.options.get("src_lang") or "eng_Latn"

@@ -12,7 +12,7 @@ from diptych.export.tokenizers.folder import Folder
 from diptych.export.tokenizers.languages import TAG, by_tag
 from diptych.export.tokenizers.result import Tokenizers, converted, frame
 from diptych.export.tokenizers.sentencepieces import read_sentencepieces
-from diptych.export.tokenizers.settings import Settings, Special
+from diptych.export.tokenizers.settings import Settings, Special, text_of
 
 SPECIAL: Special = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 NO_LANGUAGE = "\ufdd5"  # Takes the place of a tag that is not in the vocabulary; no text has it.
@@ -38,11 +38,11 @@ def _tokenizer(
     folder: Folder, settings: Settings, named: Mapping[str, AddedToken], model: str, file: str, ids: Mapping[str, int]
 ) -> Tokenizer:
     pieces = read_sentencepieces(folder.file(model))
-    unknown = named["unk_token"].content
+    unknown = text_of(named, "unk_token")
     if unknown not in ids:
         raise ExportError(f"{folder.path / file}: lacks the unknown token {unknown!r}; is the file complete?")
     settings = settings.literal(named)
-    special = {*settings.special(named), *(token.content for token in settings.added.values())}
+    special = settings.contents(named)
     tags = [token for token in ids if TAG.fullmatch(token) and token not in special]
     tokenizer = exact_tokenizer(pieces, ids, unknown, special, tags, _split_off(tags))
     settings.add_tokens(tokenizer, named, settings.listed)

@@ -11,7 +11,7 @@ from tokenizers.processors import RobertaProcessing
 from diptych.export.errors import ExportError
 from diptych.export.tokenizers.folder import Folder
 from diptych.export.tokenizers.result import Tokenizers, converted, frame_by_options
-from diptych.export.tokenizers.settings import Settings, Special
+from diptych.export.tokenizers.settings import Settings, Special, text_of
 
 GPT2: Special = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
 GPT: Special = {"unk_token": "<unk>"}
@@ -40,7 +40,7 @@ def roberta(folder: Folder, settings: Settings) -> Tokenizers:
     named = settings.named(ROBERTA)
     tokenizer = _byte_level(folder, settings)
     settings.add_tokens(tokenizer, named, settings.listed)
-    separator, first = named["sep_token"].content, named["cls_token"].content
+    separator, first = text_of(named, "sep_token"), text_of(named, "cls_token")
     ids = tokenizer.get_vocab()
     tokenizer.post_processor = RobertaProcessing(
         (separator, ids[separator]),
@@ -54,7 +54,7 @@ def roberta(folder: Folder, settings: Settings) -> Tokenizers:
 def gpt(folder: Folder, settings: Settings) -> Tokenizers:
     """The first GPT: lower-case words, split as BERT does, whose last pieces end in `</w>`."""
     named = settings.named(GPT)
-    unknown = named["unk_token"].content
+    unknown = text_of(named, "unk_token")
     tokenizer = Tokenizer(_bpe(folder, unk_token=unknown, end_of_word_suffix="</w>"))
     if tokenizer.token_to_id(unknown) is None:
         raise ExportError(f"{folder.path / 'vocab.json'}: lacks the unknown token {unknown!r}; is the file complete?")

@@ -9,9 +9,8 @@ import tokenizers
 from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
 
-from diptych.export.errors import ExportError
 from diptych.export.tokenizers.folder import Folder
-from diptych.export.tokenizers.settings import Settings
+from diptych.export.tokenizers.settings import Settings, text_of
 from diptych.runtime.languages import Languages
 
 
@@ -61,6 +60,7 @@ def frame(tokenizer: tokenizers.Tokenizer, named: Mapping[str, AddedToken], sing
 
     Raises ExportError if the tokenizer has no token for a role.
     """
+    vocabulary = tokenizer.get_vocab()
     ids: dict[str, int] = {}
 
     def filled(template: str) -> list[str]:
@@ -68,11 +68,8 @@ def frame(tokenizer: tokenizers.Tokenizer, named: Mapping[str, AddedToken], sing
         for word in template.split():
             role, colon, kind = word.partition(":")
             if not role.startswith("$"):
-                token = named.get(f"{role}_token")
-                number = None if token is None else tokenizer.token_to_id(token.content)
-                if token is None or number is None:
-                    raise ExportError(f"the tokenizer has no {role}_token; tokenizer_config.json must name one")
-                ids[role := token.content] = number
+                role = text_of(named, f"{role}_token")
+                ids[role] = vocabulary[role]
             words.append(role + colon + kind)
         return words
 

@@ -65,7 +65,7 @@ def read_sentencepieces(path: Path) -> SentencePieces:
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=data)
     except RuntimeError as error:
-        raise ExportError(f"{path}: not a SentencePiece model ({error}); is the file complete?") from error
+        raise ExportError(f"{path}: not a SentencePiece model ({error}); is it complete?") from error
     model = _schema.ModelProto.FromString(data)
     trainer, normalizer = model.trainer_spec, model.normalizer_spec
     if not model.HasField("trainer_spec") or not model.HasField("normalizer_spec"):

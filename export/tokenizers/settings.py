@@ -13,6 +13,7 @@ from diptych.export.tokenizers.folder import Folder
 
 # A family's special tokens by role; an AddedToken also says how it is matched.
 Special = Mapping[str, AddedToken | str]
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 # Special tokens that the vocabulary lacks get their ids in this order.
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -50,13 +51,13 @@ class Settings:
                 found[role] = token
         return found
 
-    def special(self, named: Mapping[str, AddedToken]) -> set[str]:
-        """The special tokens as text."""
-        return {token.content for token in [*named.values(), *(self.extra or self.listed)]}
+    def contents(self, named: Mapping[str, AddedToken]) -> set[str]:
+        """All special and added tokens, as text."""
+        return {token.content for token in [*named.values(), *self.added.values(), *(self.extra or self.listed)]}
 
     def literal(self, named: Mapping[str, AddedToken]) -> "Settings":
         """Added tokens as SentencePiece's families have them: found in the text as it is, special only if named so."""
-        special = self.special(named)
+        special = replace(self, added={}).contents(named)
         added = {
             number: AddedToken(
                 token.content,
@@ -128,13 +129,20 @@ def read_settings(folder: Folder) -> Settings:
     more = None if extra is None else tuple(as_token(token, path) for token in extra)
     special = {token.content for token in [*roles.values(), *(more or ())] if token}
     if declared is None:
-        older = folder.optional("added_tokens.json").items()
-        declared = {number: AddedToken(text, special=text in special) for text, number in older}
+        older = folder.ids("added_tokens.json") if folder.has("added_tokens.json") else {}
+        declared = {number: AddedToken(text, special=text in special) for text, number in older.items()}
     try:
         added = {int(number): as_token(token, path) for number, token in declared.items()}
     except (AttributeError, ValueError, TypeError) as error:
         raise ExportError(f"{path}: added tokens are {declared!r:.60}, expected tokens by id ({error})") from error
     return Settings(path, options, roles, more, tuple(as_token(token, path) for token in listed), added)
+
+
+def text_of(named: Mapping[str, AddedToken], role: str) -> str:
+    """A special token's text. Raises ExportError if there is none."""
+    if role not in named:
+        raise ExportError(f"tokenizer_config.json: there is no {role}, which this tokenizer needs; name one")
+    return named[role].content
 
 
 def as_token(value: Any, path: Path) -> AddedToken:
@@ -144,6 +152,6 @@ def as_token(value: Any, path: Path) -> AddedToken:
     if isinstance(value, str):
         return AddedToken(value, special=True)
     try:
-        return AddedToken(**{key: said for key, said in value.items() if key != "__type"})
-    except (AttributeError, TypeError) as error:
+        return AddedToken(value["content"], **{flag: value[flag] for flag in FLAGS if flag in value})
+    except (KeyError, TypeError) as error:
         raise ExportError(f"{path}: {value!r:.60} is not a token ({error})") from error

@@ -13,7 +13,7 @@ from diptych.export.tokenizers import languages
 from diptych.export.tokenizers.folder import Folder
 from diptych.export.tokenizers.result import Tokenizers, converted, frame
 from diptych.export.tokenizers.sentencepieces import SentencePieces, read_sentencepieces
-from diptych.export.tokenizers.settings import Settings, Special
+from diptych.export.tokenizers.settings import Settings, Special, text_of
 
 Vocabulary = list[tuple[str, float]]
 T5: Special = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
@@ -42,9 +42,9 @@ def pegasus(folder: Folder, settings: Settings) -> Tokenizers:
     declared = {token.content: number for number, token in settings.added.items()}
     masks = sorted((mask for mask in dict.fromkeys(masks) if mask is not None), key=lambda mask: declared.get(mask, 0))
     unused = [f"<unk_{number}>" for number in range(2, options.get("offset", 103))]
-    first = [named["pad_token"].content, named["eos_token"].content, *masks]
+    first = [text_of(named, "pad_token"), text_of(named, "eos_token"), *masks]
     vocabulary = [*_rated(first), *_rated(unused, -100.0), *pieces.scores[2:]]
-    tokens, unknown = [token for token, _ in vocabulary], named["unk_token"].content
+    tokens, unknown = [token for token, _ in vocabulary], text_of(named, "unk_token")
     if unknown not in tokens:
         raise ExportError(
             f"{pieces.path}: lacks the unknown token {unknown!r}; does tokenizer_config.json belong to it?"
@@ -70,8 +70,8 @@ def xlm_roberta(folder: Folder, settings: Settings) -> Tokenizers:
 def camembert(folder: Folder, settings: Settings) -> Tokenizers:
     """As XLM-RoBERTa, but <s> and </s> are the model's own pieces."""
     pieces, named = read_sentencepieces(folder.file("sentencepiece.bpe.model")), settings.named(MBART)
-    first = ["<s>NOTUSED", named["pad_token"].content, "</s>NOTUSED", named["unk_token"].content]
-    rest = [("<unk>NOTUSED", -100.0), *pieces.scores[1:], (named["mask_token"].content, 0.0)]
+    first = ["<s>NOTUSED", text_of(named, "pad_token"), "</s>NOTUSED", text_of(named, "unk_token")]
+    rest = [("<unk>NOTUSED", -100.0), *pieces.scores[1:], (text_of(named, "mask_token"), 0.0)]
     prefix = "always" if settings.options.get("add_prefix_space", True) else "never"
     tokenizer = _of_words([*_rated(first), *rest], 3, pieces.charsmap, prefix)
     settings.add_tokens(tokenizer, named, pieces.added())
@@ -103,8 +103,8 @@ def _fairseq(
     pieces: SentencePieces, named: Mapping[str, AddedToken], first: str, codes: Iterable[str] = ()
 ) -> Vocabulary:
     """Four special tokens take the places of the model's three; languages and the mask come last."""
-    before = [named[f"{role}_token"].content for role in (first, "pad", "eos", "unk")]
-    return [*_rated(before), *pieces.scores[3:], *_rated([*codes, named["mask_token"].content])]
+    before = [text_of(named, f"{role}_token") for role in (first, "pad", "eos", "unk")]
+    return [*_rated(before), *pieces.scores[3:], *_rated([*codes, text_of(named, "mask_token")])]
 
 
 def _rated(tokens: Iterable[str], score: float = 0.0) -> Vocabulary:

@@ -9,7 +9,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from diptych.export.errors import ExportError
 from diptych.export.tokenizers.folder import Folder
 from diptych.export.tokenizers.result import Tokenizers, converted, frame
-from diptych.export.tokenizers.settings import Settings, Special
+from diptych.export.tokenizers.settings import Settings, Special, text_of
 
 SPECIAL: Special = {
     "unk_token": "[UNK]",
@@ -24,7 +24,7 @@ def bert(folder: Folder, settings: Settings) -> Tokenizers:
     """Raises ExportError if the vocabulary is no text or lacks the unknown token."""
     path = folder.file("vocab.txt")
     named = settings.named(SPECIAL)
-    unknown = named["unk_token"].content
+    unknown = text_of(named, "unk_token")
     try:
         vocabulary = WordPiece.read_file(str(path))
     except Exception as error:  # The library raises bare Exception.

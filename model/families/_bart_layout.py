@@ -48,6 +48,7 @@ class Layout:
         computed = self.positions != "learned"
         return (
             Rename(r"^model\.", ""),
+            Ignore(r"^(encoder|decoder)\.version$"),  # Of fairseq's checkpoints.
             *([Ignore(r"^(encoder|decoder)\.embed_positions\.weights?$")] if computed else []),
             Squeeze(r"^final_logits_bias$"),
             Rename(r"^final_logits_bias$", "head.bias"),

@@ -28,6 +28,9 @@ def architecture(config: Config, task: str) -> arch.DecoderOnly:
         norm,
         "input",
     )
+    config.refuse("rope_interleaved", supported=False, because="which turns neighbouring channels, not halves")
+    for key in ("is_llama_config", "transformers.js_config", "max_sequence_length"):
+        config.pass_over(key)
     context = config.size("max_position_embeddings", 2048)
     positions = rotary(config, context)
     if isinstance(positions.scaling, arch.Dynamic):

@@ -105,14 +105,14 @@ def test_graphs_survive_being_read_and_written(
 
 def test_manifest_is_true(transformer_checkpoint: Path, transformer_bundle: Path) -> None:
     manifest = json.loads((transformer_bundle / "diptych.json").read_text(encoding="utf-8"))
-    assert manifest["format_version"] == 1
+    assert manifest["format_version"] == 2
     assert manifest["task"] == "translate"
     assert manifest["family"] == "transformer"
-    assert manifest["tokens"] == {"pad": 0, "eos": [2], "decoder_start": 1, "unknown": 3}
+    assert manifest["tokens"] == {"pad": 0, "eos": [2], "decoder_start": 1, "unknown": 3, "mask": None}
     assert manifest["generation"] == {"max_length": 40, "num_beams": 1}
     assert (manifest["source_positions"], manifest["target_positions"]) == (64, 64)
     assert manifest["tools"]["torch"] == torch.__version__
-    assert set(manifest["source"]) == {"config.json", "generation_config.json", "model.safetensors"}
+    assert set(manifest["source"]) == {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json"}
     for name, expected in manifest["source"].items():
         assert digest((transformer_checkpoint / name).read_bytes()) == expected
     assert set(manifest["files"]) == FILES - {"diptych.json", "weights.data", "verification.json"}
@@ -337,7 +337,7 @@ def test_damaged_checkpoint(transformer_checkpoint: Path, tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("no_tracing")
 def test_unknown_task(transformer_checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="'paint' is not one of translate"):
+    with pytest.raises(ExportError, match="'paint' is not one of embed"):
         export_checkpoint(transformer_checkpoint, tmp_path / "bundle", task="paint")
 
 

@@ -46,7 +46,8 @@ PANELS_MISTAKES: list[Mistake] = [
     ("encoder.layers", 2, "encoder.layers: found 2, expected a list, each Layer"),
     ("encoder.layers", [2], "encoder.layers[0]: found 2, expected an object: Layer"),
     ("encoder.layers.count", 0, 'encoder.layers: found {"count": 0'),
-    ("encoder.layers.count", "2", 'expected {"count": …, "of": …}: a whole number from 1, and Layer'),
+    ("encoder.layers.count", 10**30, 'encoder.layers: found {"count": 1000'),
+    ("encoder.layers.count", "2", 'expected {"count": …, "of": …}: a number from 1 to 10000, and La'),
     ("encoder.layers.of", ..., 'encoder.layers: found {"count": 2}, expected {"count"'),
     ("encoder.layers.layer", LAYER, 'expected {"count": …, "of": …}'),
     ("encoder.layers.of.norm_place", "Input", '(did you mean \'input\'?), expected "input" or "output"'),
@@ -56,6 +57,8 @@ PANELS_MISTAKES: list[Mistake] = [
     ("encoder.layers.of.attention.heads", ..., "layers.of.attention: a field of Attention is missing"),
     ("encoder.layers.of.attention.kv_heads", 3, "attention: 2 heads cannot share 3 kv_heads evenly"),
     ("decoder.layers.of.cross_attention.kv_heads", 4, "cross_attention: 2 heads cannot share 4 kv_he"),
+    ("decoder.layers.of.attention.kv_heads", 0, "attention.kv_heads: found 0, expected more than 0"),
+    ("decoder.embedding.unplaced", 1, "decoder.embedding.unplaced: only an encoder can leave a token without"),
     ("decoder.layers.of.attention.window", 0, "attention.window: found 0, expected more than 0"),
     ("encoder.layers.of.attention.window", 3, "encoder.layers[0].attention.window: only a decoder's"),
     ("decoder.layers.of.cross_attention.window", 3, "cross_attention.window: only a decoder's self-att"),
@@ -64,7 +67,7 @@ PANELS_MISTAKES: list[Mistake] = [
     ("head", {"type": "TokenHead", "classes": 2}, 'head: "type" is "TokenHead"; expected one of Head'),
 ]
 TAGGER_MISTAKES: list[Mistake] = [
-    ("head", ..., "a field of EncoderOnly is missing; expected 'head' (Head or TokenHead or TextHead or null)"),
+    ("head", ..., "a field of EncoderOnly is missing; expected 'head' (Head, TokenHead, TextHead or null)"),
     ("head.classes", 0, "architecture.head.classes: found 0, expected more than 0"),
     ("encoder.relative", {"type": "Bucketed", "count": 3, "farthest": 9}, "expected at least 4, and above"),
     ("encoder.relative", {"type": "Bucketed", "count": 9, "farthest": 2}, "expected at least 4, and above 2"),
