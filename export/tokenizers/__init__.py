@@ -17,6 +17,7 @@ from diptych.export.tokenizers.folder import Folder
 from diptych.export.tokenizers.languages import in_tokenizer
 from diptych.export.tokenizers.result import Tokenizers, unknown_id
 from diptych.export.tokenizers.settings import Settings, Special, read_settings
+from diptych.export.tokenizers.spaces import cleaned
 from diptych.runtime import ports
 
 __all__ = ["Tokenizers", "read_tokenizers"]
@@ -90,7 +91,7 @@ def read_tokenizers(folder: Path, family: str, config: Mapping[str, Any]) -> Tok
     settings = read_settings(files)
     name = _class_name(files, settings, family, config)
     if files.has(ports.TOKENIZER_FILE):
-        return _as_it_is(files, settings, family, name)
+        return cleaned(_as_it_is(files, settings, family, name), settings, name)
     if name is None:
         raise ExportError(
             f"{folder}: has {', '.join(there)}; the tokenizer of a {family} checkpoint is read from "
@@ -109,7 +110,7 @@ def read_tokenizers(folder: Path, family: str, config: Mapping[str, Any]) -> Tok
             f"read from tokenizer.json or {' with '.join(kind.files)}. Add what is missing, or remove the tokenizer's "
             "files and work with ids"
         )
-    return kind.read(files, settings)
+    return cleaned(kind.read(files, settings), settings, name)
 
 
 def _class_name(files: Folder, settings: Settings, family: str, config: Mapping[str, Any]) -> str | None:

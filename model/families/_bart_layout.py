@@ -90,7 +90,7 @@ class Layout:
             positions,
             scale=sqrt(width) if config.get("scale_embedding", bool, False) else 1.0,
             norm=norm if self.embedding_norm else None,
-            unplaced=unplaced,
+            unplaced=unplaced if side == "encoder" else None,  # A decoder is told its positions.
         )
         final_norm = norm if self.pre_norm else None
         return arch.Stack(width, (layer,) * config.size(f"{side}_layers"), embedding, final_norm)

@@ -1,5 +1,6 @@
 """translate, summarise, generate: texts in, generated texts out."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Self, overload
@@ -15,6 +16,8 @@ from diptych.runtime.strategies import Hypothesis
 from diptych.runtime.tokenizer import Tokenizer
 
 UNFINISHED_CHARACTER = "\ufffd"
+# Some tokenizers take out the space before "n't", "'ve" and the like, once these are whole.
+_UNSETTLED = re.compile(" (n'?|'[vr]?)$")
 _DOING = {"translate": "translating", "summarise": "summarising", "generate": "generating"}
 
 
@@ -105,7 +108,7 @@ class TextGenerator:
         shown = ""
         for token in self.generator.stream(source, **chosen):
             ids.append(token)
-            current = self._text(source, ids)
+            current = _UNSETTLED.sub("", self._text(source, ids))
             if not current.endswith(UNFINISHED_CHARACTER) and current != shown:
                 yield current[len(shown) :]
                 shown = current
