@@ -8,6 +8,7 @@ from diptych.export.errors import ExportError
 from diptych.model import architecture as arch
 from diptych.model.checkpoint import Checkpoint
 from diptych.runtime.errors import OptionError
+from diptych.runtime.filters import make_filters
 from diptych.runtime.manifest import SpecialTokens
 from diptych.runtime.options import GenerationOptions
 
@@ -26,7 +27,6 @@ _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "sequence_bias": (),
     "constraints": (),
     "force_words_ids": (),
-    "renormalize_logits": (False,),
     "remove_invalid_values": (False, True),
     "stop_strings": (),
     "max_time": (),
@@ -64,7 +64,7 @@ def special_tokens(checkpoint: Checkpoint, unknown: int | None = None, mask: int
         unknown=unknown,
         mask=mask,
     )
-    sides = {"pad_token_id": (found.pad, source_side(checkpoint.network.spec))}
+    sides = {"pad_token_id" if found.pad == pad else "eos_token_id": (found.pad, source_side(checkpoint.network.spec))}
     if isinstance(checkpoint.network.spec, arch.EncoderDecoder) and found.decoder_start is not None:
         sides["decoder_start_token_id"] = found.decoder_start, checkpoint.network.spec.decoder
     for name, (token, side) in sides.items():
@@ -77,6 +77,11 @@ def special_tokens(checkpoint: Checkpoint, unknown: int | None = None, mask: int
 def source_side(spec: arch.Architecture) -> arch.Stack:
     """What reads the text: the encoder, or the decoder where it is alone."""
     return spec.decoder if isinstance(spec, arch.DecoderOnly) else spec.encoder
+
+
+def _vocabulary(spec: arch.Architecture) -> int:
+    """Of what is generated."""
+    return (spec.encoder if isinstance(spec, arch.EncoderOnly) else spec.decoder).embedding.vocab_size
 
 
 def _decoder_start(checkpoint: Checkpoint) -> int | None:
@@ -114,7 +119,8 @@ def generation_defaults(checkpoint: Checkpoint, positions: int | None, ignored: 
         if isinstance(options.get(name), int) and most is not None:
             options[name] = min(options[name], most)
     try:
-        GenerationOptions.from_mapping(options)
+        chosen = GenerationOptions.from_mapping(options)
+        make_filters(chosen, (), _vocabulary(checkpoint.network.spec))
     except OptionError as error:
         raise ExportError(f"{checkpoint.folder}: generation_config.json: {error}") from error
     return options

@@ -39,6 +39,12 @@ def read_sentence_settings(folder: Path) -> SentenceSettings | None:
     if not path.is_file():
         return None
     modules = _read(path)
+    prompt = _read_optional(folder / "config_sentence_transformers.json").get("default_prompt_name")
+    if prompt is not None:
+        raise ExportError(
+            f"{folder}: texts get the prompt {prompt!r} before them (default_prompt_name), which is not supported; "
+            "set it to null in config_sentence_transformers.json and give the texts with it"
+        )
     try:
         kinds = {str(module["type"]).split(".")[-1]: folder / str(module["path"]) for module in modules}
     except (TypeError, KeyError) as error:
@@ -52,7 +58,7 @@ def read_sentence_settings(folder: Path) -> SentenceSettings | None:
     pooling = kinds["Pooling"] / "config.json"
     return SentenceSettings(
         kinds["Transformer"],
-        Pooling(_mode(_read(pooling), pooling), "Normalize" in kinds, _longest(kinds["Transformer"])),
+        Pooling(_mode(_read_optional(pooling), pooling), "Normalize" in kinds, _longest(kinds["Transformer"])),
     )
 
 
@@ -64,22 +70,33 @@ def default_pooling(spec: arch.Architecture) -> Pooling:
 def _mode(values: dict[str, Any], path: Path) -> Mode:
     named = values.get("pooling_mode")
     chosen = [named] if named else [key for key, on in values.items() if key.startswith("pooling_mode_") and on is True]
-    if len(chosen) != 1 or chosen[0] not in _MODES:
+    if len(chosen) != 1 or not isinstance(chosen[0], str) or chosen[0] not in _MODES:
         raise ExportError(f"{path}: pooling by {', '.join(map(str, chosen))}; supported is one of {', '.join(_MODES)}")
     return _MODES[chosen[0]]
+
+
+def _read_optional(path: Path) -> dict[str, Any]:
+    """A JSON object; empty if there is no such file."""
+    found = _read(path) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise ExportError(f"{path}: expected a JSON object, found {type(found).__name__}")
+    return found
 
 
 def _longest(folder: Path) -> int | None:
     """The tokens after which texts are cut: of the transformer's own settings, else of its tokenizer's."""
     for name, key in (("sentence_*_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
         for path in sorted(folder.glob(name)):
-            found = _read(path)
+            found = _read_optional(path)
             if found.get("do_lower_case") and name.startswith("sentence"):
                 raise ExportError(
-                    f"{path}: do_lower_case is true; supported is a tokenizer that lower-cases. If it does, set it to false"
+                    f"{path}: do_lower_case is true; supported is a tokenizer that does. If it does, set this to false"
                 )
-            if isinstance(found.get(key), int):
-                return int(found[key])
+            longest = found.get(key)
+            if type(longest) is int and longest >= 1:
+                return longest
+            if longest is not None and name.startswith("sentence"):
+                raise ExportError(f"{path}: {key} is {longest!r}; expected a whole number of at least 1")
     return None
 
 

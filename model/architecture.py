@@ -71,7 +71,7 @@ class Interpolated:
 
 @dataclass(frozen=True)
 class Dynamic:
-    """Beyond `trained` tokens the base grows with the longest row of the batch ("dynamic NTK")."""
+    """Beyond `trained` tokens the base grows with the row ("dynamic NTK"), by itself, whatever it is batched with."""
 
     factor: float
     trained: int

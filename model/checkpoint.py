@@ -53,7 +53,7 @@ def load_checkpoint(
     spec, rules = _for_states(task, family.architecture(settings, task), family.rules(settings, task))
     labels = settings.labels() if task in ("classify", "tag") else None
     settings.finish(ignored_keys)
-    network = make_network(spec)
+    network = _build(spec, settings)
     tensors, clashes = apply_rules(rules, tensors)
     load_tensors(network, tensors, [*own_clashes, *clashes], str(folder))
     generation_path = folder / "generation_config.json"
@@ -68,6 +68,14 @@ def load_checkpoint(
         generation=read_json(generation_path) if generation_files else {},
         files=[settings.path, *generation_files, *find_weights(folder)],
     )
+
+
+def _build(spec: arch.Architecture, settings: Config) -> Network:
+    try:
+        return make_network(spec)
+    except (RuntimeError, TypeError, MemoryError, OverflowError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        settings.fail(f"a network of these sizes cannot be made ({reason:.120})")
 
 
 def _for_states(task: str, spec: arch.Architecture, rules: Sequence[Rule]) -> tuple[arch.Architecture, Sequence[Rule]]:

@@ -12,16 +12,19 @@ _MISSING: Any = object()
 
 # Of training, of bookkeeping, of other libraries, or said again in generation_config.json.
 _INERT = frozenset(
-    """_name_or_path _num_labels activation_dropout add_cross_attention architectures attention_dropout
-    attention_probs_dropout_prob attn_pdrop author auto_map batch_first chunk_size_feed_forward classif_dropout
-    classifier_dropout cross_attention_hidden_size decoder_layerdrop dropout dropout_rate dtype embd_pdrop
-    embed_dropout encoder_layerdrop extra_pos_embeddings finetuning_task force_bos_token_to_be_generated
-    gradient_checkpointing hidden_dropout_prob id2label init_std initializer_factor initializer_range is_decoder
-    is_encoder_decoder label2id layerdrop license num_hidden_layers num_labels output_attentions
-    output_hidden_states output_past prefix pretraining_tp problem_type pruned_heads qa_dropout replacing_rate
-    resid_dropout resid_pdrop return_dict sep_token_id seq_classif_dropout student_decoder_layers
-    student_encoder_layers task_specific_params tf_legacy_loss tie_encoder_decoder tokenizer_class torch_dtype
-    torchscript transformers_version use_bfloat16 use_cache
+    """_attn_implementation _attn_implementation_autoset _flash_attn_2_enabled _name_or_path _num_labels
+    activation_dropout adapters add_cross_attention architectures attention_dropout attention_probs_dropout_prob
+    attn_pdrop author auto_map batch_first chunk_size_feed_forward classif_dropout classifier_dropout cls_token_id
+    cross_attention_hidden_size decoder_layerdrop directionality dropout dropout_rate dtype embd_pdrop embed_dropout
+    encoder_layerdrop extra_pos_embeddings finetuning_task force_bos_token_to_be_generated gradient_checkpointing
+    hidden_dropout_prob id2label init_std initializer_factor initializer_range is_decoder is_encoder_decoder
+    label2id layerdrop license mask_token_id num_hidden_layers num_labels output_attentions output_hidden_states
+    output_past pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type
+    prefix pretraining_tp problem_type pruned_heads qa_dropout replacing_rate resid_dropout resid_pdrop return_dict
+    save_step sbert_ce_default_activation_function sentence_transformers sep_token_id seq_classif_dropout
+    student_decoder_layers student_encoder_layers task_specific_params tf_legacy_loss tie_encoder_decoder
+    tokenizer_class torch_dtype torchscript transformers_version unsloth_fixed unsloth_version use_bfloat16
+    use_cache xla_device
     pad_token_id bos_token_id eos_token_id decoder_start_token_id forced_bos_token_id forced_eos_token_id
     suppress_tokens begin_suppress_tokens bad_words_ids max_length min_length max_new_tokens min_new_tokens
     num_beams num_beam_groups num_return_sequences length_penalty early_stopping no_repeat_ngram_size
@@ -36,8 +39,9 @@ _UNSUPPORTED = {
         ("num_experts", "num_local_experts", "n_routed_experts", "moe_intermediate_size"),
         ("a mixture of experts is", "is one feed-forward network for each layer"),
     ),
-    "sliding_window": ("a sliding window is", "is attention to the whole text"),
-    "adapters": ("an adapter is", "are its base model's weights; merge it into them"),
+    **dict.fromkeys(
+        ("sliding_window", "use_sliding_window"), ("a sliding window is", "is attention to the whole text")
+    ),
 }
 
 
@@ -111,6 +115,8 @@ class Config:
         names = [named.get(str(place), f"LABEL_{place}") for place in range(count)]
         if not all(isinstance(name, str) for name in names) or (named and {*named} != {*map(str, range(count))}):
             self.fail(f"id2label is {named!r:.80}; expected a name for each number from 0")
+        if len(set(names)) < len(names):
+            self.fail(f"id2label is {named!r:.80}; expected another name for each class")
         return tuple(names)
 
     def refuse(self, key: str, supported: object, because: str) -> None:
@@ -125,7 +131,8 @@ class Config:
         for key, (what, supported) in _UNSUPPORTED.items():
             if self.values.get(key) and key not in self._used and key not in ignored:
                 self.fail(f"{key!r} is {self.values[key]!r:.80}: {what} not supported; supported {supported}")
-        unknown = sorted(self.values.keys() - self._used - _INERT - set(ignored))
+        asked = {key for key, value in self.values.items() if value is not None}
+        unknown = sorted(asked - self._used - _INERT - _UNSUPPORTED.keys() - set(ignored))
         if unknown:
             listing = ", ".join(f"{key}{did_you_mean(key, self._used)}" for key in unknown)
             self.fail(
@@ -143,7 +150,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file of the checkpoint."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"{path}: not valid JSON ({error}); the file may be truncated") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: expected a JSON object, found {type(value).__name__}")

@@ -41,7 +41,7 @@ class RotaryPositions(nn.Module):
         return angle.cos() * self.magnitude, angle.sin() * self.magnitude
 
     def _grown(self, position_ids: Tensor, spec: arch.Dynamic) -> Tensor:
-        length = (position_ids.max() + 1).clamp(min=spec.trained).to(self.exponents.dtype)
+        length = (position_ids.amax(-1, keepdim=True) + 1).clamp(min=spec.trained).to(self.exponents.dtype)[..., None]
         head_dim = 2 * len(self.exponents)
         growth = (spec.factor * length / spec.trained - (spec.factor - 1)) ** (head_dim / (head_dim - 2))
         return 1.0 / (self.base * growth) ** self.exponents

@@ -104,8 +104,9 @@ Rule = Rename | Split | Transpose | Squeeze | Ignore | Zeros | Copy | Spare
 
 TRANSPOSE_LINEARS = Transpose(r"\.(query|key|value|output|up|gate|down|dense|projection)\.weight$")
 # What is left of a checkpoint whose states are asked for: no head, and of two panels the encoder.
-WITHOUT_HEAD = (Ignore(r"^head\."),)
-ENCODER_ALONE = (Ignore(r"^(decoder|head)\."),)
+_HEADS = Ignore(r"^(head|score|classifier|qa_outputs|classification_head|multiple_choice_head)\.")
+WITHOUT_HEAD = (_HEADS,)
+ENCODER_ALONE = (_HEADS, Ignore(r"^decoder\."))
 SHARED_TOKENS = (Rename(r"^decoder\.embedding\.tokens\.", "encoder.embedding.tokens."),)
 
 

@@ -11,6 +11,7 @@ from diptych.runtime.errors import OptionError
 from diptych.runtime.graph import Array
 from diptych.runtime.history import History
 from diptych.runtime.options import GenerationOptions
+from diptych.runtime.strategies import log_softmax
 
 Filter = Callable[[History, Array], None]
 Condition = Callable[[History], Array]
@@ -41,6 +42,8 @@ def make_filters(options: GenerationOptions, eos: Sequence[int], vocab_size: int
     if options.begin_suppress_tokens:
         forced = options.forced_bos_token_id is not None
         filters.append(forbid(options.begin_suppress_tokens, lambda history: _is_first(history, forced)))
+    if options.renormalize_logits:
+        filters.append(renormalize)
     return filters
 
 
@@ -68,6 +71,11 @@ def force(tokens: Sequence[int], where: Condition = always) -> Filter:
         scores[np.ix_(rows, columns)] = 0.0
 
     return apply
+
+
+def renormalize(history: History, scores: Array) -> None:
+    """Probabilities of what is still allowed add up to one."""
+    scores[:] = log_softmax(scores)
 
 
 def repetition_penalty(penalty: float) -> Filter:

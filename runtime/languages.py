@@ -30,6 +30,8 @@ class Languages:
         source, target = self._choose(source_lang, self.default_source), self._choose(target_lang, self.default_target)
         if source_lang is not None and self.source is None:
             raise OptionError("source_lang: this model is not told the language of its source")
+        if self.target == "source" and target is not None and content[:1] and content[0] in self.codes.values():
+            content = content[1:]  # What the call says replaces a tag that the text has.
         framed = [*content, eos]
         if self.source == "first" and source is not None:
             framed = [source, *framed]
@@ -37,8 +39,13 @@ class Languages:
             framed = [*framed, source]
         return [target, *framed] if self.target == "source" and target is not None else framed
 
-    def options(self, target_lang: str | None) -> dict[str, Any]:
-        """What the decoder is told of the target's language. Raises OptionError for a language it does not know."""
+    def options(self, target_lang: str | None, told: bool = False) -> dict[str, Any]:
+        """What the decoder is told of the target's language; no default, if the bundle's options tell it (`told`).
+
+        Raises OptionError for a language it does not know.
+        """
+        if target_lang is None and told and self.target == "forced_bos":
+            return {}
         target = self._choose(target_lang, self.default_target)
         names = {"forced_bos": "forced_bos_token_id", "start": "decoder_start_token_id"}
         return {names[self.target]: target} if target is not None and self.target in names else {}

@@ -42,6 +42,7 @@ class GenerationOptions:
     suppress_tokens: tuple[int, ...] = _option((), "JSON list of tokens never generated")
     begin_suppress_tokens: tuple[int, ...] = _option((), "JSON list of tokens never generated first")
     forced_bos_token_id: int | None = _option(None, "the first generated token")
+    renormalize_logits: bool = _option(False, "scores add up to one again after all other options")
     forced_eos_token_id: tuple[int, ...] = _option((), "the last token where the length limit is reached")
 
     def __post_init__(self) -> None:
@@ -58,6 +59,8 @@ class GenerationOptions:
                 )
         if self.repetition_penalty < 1 / LARGEST_PENALTY:
             raise OptionError(f"repetition_penalty is {self.repetition_penalty!r}; expected a number above 0")
+        if not isinstance(self.renormalize_logits, bool):
+            raise OptionError(f"renormalize_logits is {self.renormalize_logits!r}; expected true or false")
         if self.num_beams > MOST_BEAMS:
             raise OptionError(f"num_beams is {self.num_beams}; expected at most {MOST_BEAMS}")
         if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":

@@ -64,6 +64,11 @@ class Tokenizer:
         """How one token reads by itself, special or not; white space before it stays."""
         return str(self._tokenizer.decode([token], skip_special_tokens=False))
 
+    @property
+    def marks_words(self) -> bool:
+        """Whether tokens say that they continue a word, as ##ing does."""
+        return bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
+
     def _known(self, text: str) -> tokenizers.Encoding:
         _check_text(text)
         encoding = self._tokenizer.encode(text)

@@ -25,7 +25,9 @@ def test_the_public_names_are_these(package: str) -> None:
     assert set(import_module(package).__all__) == SURFACE[package]
 
 
-@pytest.mark.parametrize(("package", "name"), [(package, name) for package in SURFACE for name in sorted(SURFACE[package])])
+@pytest.mark.parametrize(
+    ("package", "name"), [(package, name) for package in SURFACE for name in sorted(SURFACE[package])]
+)
 def test_every_public_name_exists_and_is_documented(package: str, name: str) -> None:
     value = getattr(import_module(package), name)
     if inspect.isclass(value) or inspect.isfunction(value):

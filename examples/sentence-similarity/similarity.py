@@ -29,7 +29,7 @@ SENTENCES = [
     "A cheetah is running behind its prey.",
     "Un homme mange.",
     "🍕🍕🍕",
-    "The weather in São Paulo was, to say the least, unpredictable; it rained for three days and nobody went out to eat.",
+    "The weather in São Paulo was, to say the least, unpredictable; it rained for days and nobody went out to eat.",
 ]
 TOLERANCE = 1e-5
 

@@ -84,7 +84,17 @@ def read_tokenizers(folder: Path, family: str, config: Mapping[str, Any]) -> Tok
     None if it has no tokenizer files. Raises ExportError if they are damaged, incomplete or of another kind than the
     tokenizer's class is read from.
     """
-    files = Folder(folder)
+    try:
+        return _read(Folder(folder), family, config)
+    except (TypeError, AttributeError, KeyError, IndexError, OverflowError) as error:
+        raise ExportError(
+            f"{folder}: its tokenizer's files are not as transformers writes them ({type(error).__name__}: {error}); "
+            "check tokenizer_config.json"
+        ) from error
+
+
+def _read(files: Folder, family: str, config: Mapping[str, Any]) -> Tokenizers | None:
+    folder = files.path
     there = [name for name in [*KNOWN, *SETTINGS] if files.has(name)]
     if not there:
         return None

@@ -71,7 +71,7 @@ def in_tokenizer(tokenizer: Tokenizer, family: str, options: Mapping[str, Any]) 
     Raises ExportError if tokenizer_config.json names one that is not among them.
     """
     if family == "marian":
-        return by_tag(tokenizer.get_vocab(), options)
+        return by_tag(tokenizer.get_vocab())
     spelled = SPELLED.get(family)
     if spelled is None:
         return None
@@ -81,6 +81,8 @@ def in_tokenizer(tokenizer: Tokenizer, family: str, options: Mapping[str, Any]) 
         return None
     around = tokenizer.encode("").ids
     last = bool(around) and around[-1] in codes.values()
+    if family == "m2m_100":  # Whatever the file says: NLLB's tokenizer changed its mind and rewrites it.
+        last = bool(options.get("legacy_behaviour"))
     default = next((code for code, number in codes.items() if number in around), None)
     for key in ("src_lang", "tgt_lang"):
         if options.get(key) is not None and options[key] not in codes:
@@ -94,8 +96,7 @@ def in_tokenizer(tokenizer: Tokenizer, family: str, options: Mapping[str, Any]) 
     )
 
 
-def by_tag(ids: Mapping[str, int], options: Mapping[str, Any]) -> Languages | None:
-    """Marian's: the target's language is a tag before the source."""
+def by_tag(ids: Mapping[str, int]) -> Languages | None:
+    """Marian's: the target's language is a tag before the source, which no text gets unasked."""
     codes = {match[1]: number for token, number in ids.items() if (match := TAG.fullmatch(token))}
-    target = options.get("target_lang")
-    return Languages(codes, None, "source", None, target if target in codes else None) if codes else None
+    return Languages(codes, source=None, target="source") if codes else None

@@ -27,7 +27,7 @@ def marian(folder: Folder, settings: Settings) -> Tokenizers:
         target_ids = folder.vocabulary("target_vocab.json")
         target = _tokenizer(folder, settings, named, "target.spm", "target_vocab.json", target_ids)
         return converted(folder, source, named, target=target)
-    languages = by_tag(ids, settings.options)
+    languages = by_tag(ids)
     if folder.file("source.spm").read_bytes() == folder.file("target.spm").read_bytes():
         return converted(folder, source, named, languages)
     target = _tokenizer(folder, settings, named, "target.spm", "vocab.json", ids)

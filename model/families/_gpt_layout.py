@@ -34,6 +34,7 @@ def rules(tokens: str, positions: str, place: arch.NormPlace) -> Sequence[Rule]:
     return (
         Rename(r"^transformer\.", ""),
         Ignore(r"\.attn\.(masked_)?bias$"),  # The causal mask, kept as a buffer by earlier versions.
+        Ignore(r"^multiple_choice_head\."),
         Rename(r"^lm_head\.", "head."),
         Rename(rf"^{tokens}\.", "decoder.embedding.tokens."),
         Rename(rf"^{positions}\.", "decoder.embedding.positions."),

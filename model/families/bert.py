@@ -22,11 +22,6 @@ HEADS: dict[str, tuple[Rule, ...]] = {
 }
 
 
-# Of the multilingual checkpoints; nothing ever read them.
-_UNREAD = """directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head
-    pooler_type""".split()
-
-
 def tasks(config: Config) -> Mapping[str, Sequence[str]]:
     return {
         "answer": (r"^qa_outputs\.weight$",),
@@ -38,8 +33,6 @@ def tasks(config: Config) -> Mapping[str, Sequence[str]]:
 
 
 def architecture(config: Config, task: str) -> arch.EncoderOnly:
-    for key in _UNREAD:
-        config.pass_over(key)
     encoder = stack(config, arch.Learned(config.size("max_position_embeddings")), unplaced=None)
     return arch.EncoderOnly(encoder, head(config, task, "tanh", vocabulary_head(config, activation(config))))
 

@@ -33,6 +33,7 @@ def architecture(config: Config, task: str) -> arch.DecoderOnly:
         config.pass_over(key)
     context = config.size("max_position_embeddings", 2048)
     positions = rotary(config, context)
+    context = max(context, config.size("max_sequence_length", context))  # Of derivatives trained on longer texts.
     if isinstance(positions.scaling, arch.Dynamic):
         context = int(context * positions.scaling.factor)
     stack = arch.Stack(
@@ -48,7 +49,7 @@ def architecture(config: Config, task: str) -> arch.DecoderOnly:
 
 def rules(config: Config, task: str) -> Sequence[Rule]:
     return (
-        Rename(r"^model\.", ""),
+        Rename(r"^(model|transformer)\.", ""),
         Ignore(r"rotary_emb\.inv_freq$"),
         Rename(r"^lm_head\.", "head."),
         Rename(r"^embed_tokens\.", "decoder.embedding.tokens."),

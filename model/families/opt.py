@@ -23,6 +23,8 @@ def architecture(config: Config, task: str) -> arch.DecoderOnly:
         _norm_place(config),
     )
     token_width = config.size("word_embed_proj_dim", width)
+    if task == "embed" and token_width != width:
+        config.fail("embeddings where word_embed_proj_dim is not hidden_size are not supported; supported is generate")
     embedding = arch.Embedding(
         config.size("vocab_size"),
         arch.Learned(config.size("max_position_embeddings"), offset=2),

@@ -65,6 +65,7 @@ def _scaled(config: Config) -> bool:
 def rules(config: Config, task: str) -> Sequence[Rule]:
     tied = [Copy("head.weight", "decoder.embedding.tokens.weight")] if _tied(config) else []
     return (
+        Rename(r"^transformer\.", ""),
         Rename(r"^shared\.", "decoder.embedding.tokens."),
         Rename(r"\.embed_tokens\.", ".embedding.tokens."),
         Rename(r"^lm_head\.", "head."),

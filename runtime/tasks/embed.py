@@ -84,6 +84,7 @@ class Embedder(EncoderTask[str, EmbedOptions, Array, Array]):
 
     def _directions(self, texts: Sequence[str] | Sequence[Array] | Array) -> Array:
         """[len(texts), width], each of length 1."""
+        texts = [texts] if isinstance(texts, str) else texts
         vectors = self([text for text in texts if isinstance(text, str)]) or texts
         width = int(self.encoder.graph.outputs[ports.LAST_HIDDEN_STATE][-1])
         return _normalized(np.asarray(vectors, dtype=np.float32).reshape(-1, width))

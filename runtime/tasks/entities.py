@@ -52,8 +52,7 @@ def entities(text: str, tokens: Sequence[Piece], labels: Sequence[str], aggregat
     named = [(labels[int(piece.scores.argmax())], piece) for piece in pieces]
     for group in _groups(named, alone=aggregation == "none"):
         label = group[0][0]
-        # A token of nothing but white space may have a label too.
-        visible = [piece for _, piece in group if piece.start < piece.end]
+        visible = _visible([piece for _, piece in group])
         if label == OUTSIDE or not visible:
             continue
         start, end = visible[0].start, visible[-1].end
@@ -61,12 +60,19 @@ def entities(text: str, tokens: Sequence[Piece], labels: Sequence[str], aggregat
         yield Entity(label if aggregation == "none" else _kind(label), text[start:end], start, end, score)
 
 
+def _visible(pieces: Sequence[Piece]) -> list[Piece]:
+    """A token of nothing but white space may have a label too."""
+    return [piece for piece in pieces if piece.start < piece.end]
+
+
 def _words(tokens: Sequence[Piece], of_word: Callable[[Array], Array]) -> list[Piece]:
-    grouped = [list(group) for _, group in groupby(tokens, key=lambda token: token.word)]
-    return [
-        Piece(group[0].start, group[-1].end, group[0].word, of_word(np.stack([token.scores for token in group])))
-        for group in grouped
-    ]
+    words = []
+    for number, group in groupby(tokens, key=lambda token: token.word):
+        pieces = list(group)
+        shown = _visible(pieces) or pieces
+        scores = of_word(np.stack([piece.scores for piece in pieces]))
+        words.append(Piece(shown[0].start, shown[-1].end, number, scores))
+    return words
 
 
 def _groups(named: Sequence[tuple[str, Piece]], *, alone: bool) -> list[list[tuple[str, Piece]]]:

@@ -51,6 +51,7 @@ class TextGenerator:
         self.target_tokenizer = target_tokenizer or tokenizer
         self.generator = generator
         self.languages = generator.manifest.languages
+        self._told_first = "forced_bos_token_id" in generator.manifest.generation
 
     @classmethod
     def open(cls, bundle: Bundle, settings: SessionSettings) -> Self:
@@ -142,7 +143,7 @@ class TextGenerator:
         source_lang, target_lang = rest.pop("source_lang", None), rest.pop("target_lang", None)
         if self.languages is not None:
             self.languages.frame([], 0, source_lang, target_lang)
-            return source_lang, target_lang, self.languages.options(target_lang) | rest
+            return source_lang, target_lang, self.languages.options(target_lang, self._told_first) | rest
         if source_lang is not None or target_lang is not None:
             raise OptionError("source_lang and target_lang are for multilingual models; this bundle has no languages")
         return None, None, rest

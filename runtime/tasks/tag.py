@@ -1,7 +1,7 @@
 """tag: the entities in a text, such as names of people and places."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -42,8 +42,8 @@ class _Window(NamedTuple):
 class Tagger(EncoderTask[str, TagOptions, _Window, Tags]):
     """Texts to the entities in them, as transformers' token-classification pipeline finds them.
 
-    A text that is too long for the model is read in windows that share a quarter of their tokens; each token's label
-    comes from the window whose middle is nearest.
+    Words are what the tokenizer marks as such, else what spaces part. A text that is too long for the model is read in
+    windows that share a quarter of their tokens; each token's label comes from the window whose middle is nearest.
     """
 
     doing = "tagging"
@@ -55,8 +55,10 @@ class Tagger(EncoderTask[str, TagOptions, _Window, Tags]):
         self.labels = labels_of(encoder)
 
     def read(self, text: str, options: TagOptions) -> list[Tokens]:
-        longest = self.encoder.longest
-        return self.tokenizer.read(text).windows(0, longest, overlap=(longest or 0) // 4)
+        longest, tokens = self.encoder.longest, self.tokenizer.read(text)
+        if not self.tokenizer.marks_words:
+            tokens = replace(tokens, words=list(_parted_by_spaces(text, tokens, self.encoder.manifest.tokens.unknown)))
+        return tokens.windows(0, longest, overlap=(longest or 0) // 4)
 
     def see(self, tokens: Tokens, outputs: dict[str, Array], options: TagOptions) -> _Window:
         places, scores = tokens.places(0), softmax(outputs[ports.LOGITS])
@@ -74,6 +76,17 @@ class Tagger(EncoderTask[str, TagOptions, _Window, Tags]):
 
     def to_json(self, result: Tags) -> dict[str, Any]:
         return asdict(result)
+
+
+def _parted_by_spaces(text: str, tokens: Tokens, unknown: int | None) -> Iterator[int | None]:
+    """Numbers of words as transformers guesses them; what is unknown is a word of its own."""
+    number = 0
+    for token, part, (start, _) in zip(tokens.ids, tokens.parts, tokens.offsets, strict=True):
+        if part is None:
+            yield None
+            continue
+        number += start == 0 or " " in text[start - 1 : start + 1] or token == unknown
+        yield number
 
 
 def _joined(windows: Sequence[_Window]) -> list[Piece]:

@@ -181,6 +181,15 @@ def test_a_beam_score_sums_filtered_log_probabilities_as_they_are() -> None:
     assert strategy.hypotheses()[0][0].score == 0.0
 
 
+def test_renormalized_scores_are_log_probabilities_of_what_is_left() -> None:
+    history, scores = random_case(3, 6)
+    result = apply_all({"suppress_tokens": [3, 4], "renormalize_logits": True}, history, scores)
+    assert (result[:, [3, 4]] == -INF).all()
+    np.testing.assert_allclose(np.exp(result).sum(axis=1), 1.0, rtol=1e-5)
+    left = [token for token in range(VOCAB) if token not in (3, 4)]
+    np.testing.assert_allclose(np.diff(result[:, left]), np.diff(scores[:, left]), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "outside"),
     [
