@@ -155,9 +155,3 @@ def sentence_pieces(path: Path, kind: str = "unigram", size: int = 200, **settin
     path.write_bytes(model.getvalue())
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     return [processor.id_to_piece(number) for number in range(processor.get_piece_size())]
-
-
-def outputs(made: Published, *texts: str, **options: Any) -> Any:
-    """What the model of transformers says of a text, or a pair, alone."""
-    with torch.no_grad():
-        return made.model(**made.tokenizer(*texts, return_tensors="pt", **options))

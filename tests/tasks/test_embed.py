@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tasks.checkpoints import BERT, Published, byte_pairs, export, outputs, publish, save, sentence_pieces, word_pieces
+import torch
+from tasks.checkpoints import BERT, Published, bert_tokenizer, byte_pairs, export, publish, save, sentence_pieces
 from tasks.command import diptych, results
 from tasks.texts import TEXTS
 from transformers import (
@@ -32,7 +33,10 @@ TOLERANCE = 1e-5
 
 
 def expected(made: Published, pooling: str, *, normalize: bool, **reading: Any) -> Vectors:
-    states = [outputs(made, text, **reading).last_hidden_state[0].numpy() for text in TEXTS]
+    """Of all texts, each read alone."""
+    readings = [made.tokenizer(text, return_tensors="pt", **reading) for text in TEXTS]
+    with torch.no_grad():
+        states = [made.model(**tokens).last_hidden_state[0].numpy() for tokens in readings]
     vectors = np.stack([POOLED[pooling](state) for state in states])
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if normalize else vectors
 
@@ -48,9 +52,9 @@ def same(ours: Vectors, theirs: Vectors) -> bool:
     return ours.shape == theirs.shape and bool(np.abs(ours - theirs).max() < TOLERANCE * max(1, np.abs(theirs).max()))
 
 
-def bert(**settings: Any) -> tuple[BertModel, BertTokenizer]:
-    vocabulary = word_pieces(lowercase=True)
-    return BertModel(BertConfig(vocab_size=len(vocabulary), **BERT, **settings)), BertTokenizer(vocab=vocabulary)
+def bert() -> tuple[BertModel, BertTokenizer]:
+    tokenizer = bert_tokenizer()
+    return BertModel(BertConfig(vocab_size=len(tokenizer), **BERT)), tokenizer
 
 
 @pytest.fixture(scope="module")

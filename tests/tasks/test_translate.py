@@ -11,6 +11,7 @@ from tasks.generated import check
 from tasks.texts import TEXTS
 from transformers import MarianConfig, MarianMTModel, MarianTokenizer
 
+pytestmark = pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")
 TAGS = [">>fra<<", ">>deu<<", ">>jpn_Hani<<"]
 
 
