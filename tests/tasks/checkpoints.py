@@ -117,9 +117,11 @@ def word_pieces(*, lowercase: bool = True, size: int = 260) -> dict[str, int]:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.train_from_iterator(
-        LINES, trainers.WordPieceTrainer(vocab_size=size, special_tokens=BERT_SPECIALS, show_progress=False)
-    )
+    letters = sorted(set("".join(map(tokenizer.normalizer.normalize_str, LINES))) - {" "})
+    # Letters that it meets for the first time would get another id in each process.
+    first = [*BERT_SPECIALS, *letters, *(f"##{letter}" for letter in letters)]
+    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=first, show_progress=False)
+    tokenizer.train_from_iterator(LINES, trainer)
     return dict(tokenizer.get_vocab())
 
 
