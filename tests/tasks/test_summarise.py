@@ -21,6 +21,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from diptych.runtime import load
+
 
 def options(model: Any, **values: Any) -> Any:
     """A model whose generation_config.json says this."""
@@ -115,6 +117,10 @@ def test_spaces_before_punctuation_go_where_the_tokenizer_says(made: Published) 
     check(made, TEXTS, objects, suppress_tokens=others)
     plain = [made.tokenizer.decode(it["ids"], True, clean_up_tokenization_spaces=False).strip() for it in objects]
     assert [it["text"] for it in objects] != plain
+    summarise = load(made.bundle)
+    for text in TEXTS:
+        whole = summarise(text, num_beams=1, suppress_tokens=others)
+        assert "".join(summarise.stream(text, suppress_tokens=others)) == whole
 
 
 def test_its_task_is_to_summarise(made: Published) -> None:
