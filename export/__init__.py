@@ -5,18 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych.export.errors import ExportError, ParityError, TargetExistsError
-    from diptych.export.parity import ParityReport
+    from diptych.export.parity.report import Report
+    from diptych.export.parity.verify import verify_bundle
     from diptych.export.pipeline import export_checkpoint
 
-__all__ = ["ExportError", "ParityError", "ParityReport", "TargetExistsError", "export_checkpoint"]
+__all__ = ["ExportError", "ParityError", "Report", "TargetExistsError", "export_checkpoint", "verify_bundle"]
 
 # Imported on first use: the command line lists its commands without waiting for torch.
 _HOMES = {
     "ExportError": "errors",
     "ParityError": "errors",
-    "ParityReport": "parity",
+    "Report": "parity.report",
     "TargetExistsError": "errors",
     "export_checkpoint": "pipeline",
+    "verify_bundle": "parity.verify",
 }
 
 

@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from diptych.export.errors import ExportError
-from diptych.export.parity import ParityReport
+from diptych.export.parity.display.table import show as show_report
+from diptych.export.parity.report import Report
 from diptych.export.pipeline import export_checkpoint
 from diptych.model.errors import CheckpointError, CheckpointNotFoundError
 from diptych.model.tasks import TASKS
@@ -61,7 +62,7 @@ def export(
     show(bundle, report)
 
 
-def show(bundle: Path, report: ParityReport | None) -> None:
+def show(bundle: Path, report: Report | None) -> None:
     """The bundle's files and the parity summary, as a person reads them."""
     console = Console(highlight=False, markup=False)
     files = Table("file", "bytes", title=Text(str(bundle)), title_justify="left")
@@ -72,11 +73,4 @@ def show(bundle: Path, report: ParityReport | None) -> None:
     if report is None:
         console.print("Not compared with PyTorch.")
         return
-    console.print(
-        f"Compared with PyTorch: worst relative error {report.worst:.1e} of {len(report.errors)} outputs "
-        f"(at most {report.tolerance:.0e})",
-        soft_wrap=True,
-    )
-    for search, counts in report.tokens.items():
-        listing = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count or kind == "identical")
-        console.print(f"Token ids, {search}: {listing}")
+    show_report(report, console, {})

@@ -1,6 +1,5 @@
 """Checkpoint in, verified bundle out, all or nothing."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -12,20 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from diptych.export.defaults import generation_defaults, source_side, special_tokens
-from diptych.export.errors import ExportError, TargetExistsError
+from diptych.export.errors import ExportError, ParityError, TargetExistsError
 from diptych.export.graphs import GraphSpec, graphs
-from diptych.export.parity import ParityReport, check_parity, check_text_parity
-from diptych.export.sentences import default_pooling, read_sentence_settings
-from diptych.export.tokenizers import Tokenizers, read_tokenizers
-from diptych.export.torch_graph import TorchGraph
+from diptych.export.parity.gate import Gate
+from diptych.export.parity.report import Report, told
+from diptych.export.parity.verify import with_checkpoint, write_verification
+from diptych.export.sentences import default_pooling
+from diptych.export.source import Source, read_source
+from diptych.export.tokenizers import Tokenizers
 from diptych.export.trace import trace
 from diptych.export.weights_file import write_models
 from diptych.model import architecture as arch
-from diptych.model.checkpoint import Checkpoint, load_checkpoint
+from diptych.model.checkpoint import Checkpoint
 from diptych.model.tasks import GENERATING, TASKS
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle, file_digest
-from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.manifest import Labels, Manifest, Pooling
 from diptych.runtime.providers import SessionSettings
 
@@ -43,7 +43,7 @@ def export_checkpoint(
     verify: bool = True,
     ignored_keys: Collection[str] = (),
     announce: Callable[[str], None] = lambda stage: None,
-) -> ParityReport | None:
+) -> Report | None:
     """Write the model in the folder `checkpoint` as a bundle, and prove that it computes the same.
 
     task: what the bundle is for, one of `diptych.model.tasks.TASKS`; else what the checkpoint was made for. config: a
@@ -59,12 +59,9 @@ def export_checkpoint(
         raise ExportError(f"task {task!r} is not one of {', '.join(TASKS)}")
     _check_target(bundle, force)
     announce("reading the checkpoint")
-    sentences = read_sentence_settings(checkpoint) if task in (None, "embed") else None
-    source = sentences.folder if sentences else checkpoint
-    loaded = load_checkpoint(source, "embed" if sentences else task, ignored_keys, config)
-    tokenizers = read_tokenizers(source, loaded.family, loaded.config)
-    facts = _facts(loaded, sentences.pooling if sentences else None, tokenizers, ignored_keys)
-    specs = graphs(loaded.network, loaded.task)
+    source = read_source(checkpoint, task, config, ignored_keys)
+    facts = _facts(source, ignored_keys)
+    specs = graphs(source.loaded.network, source.loaded.task)
     with _staging(bundle) as staging:
         models = []
         for spec in specs:
@@ -73,19 +70,18 @@ def export_checkpoint(
         announce("writing")
         tensors = write_models(models, staging)
         for name in _COPIED:
-            if (source / name).is_file():
-                shutil.copyfile(source / name, staging / name)
+            if (source.folder / name).is_file():
+                shutil.copyfile(source.folder / name, staging / name)
         if config is not None:
             shutil.copyfile(config, staging / "config.json")
-        if tokenizers is not None:
-            _write_tokenizers(tokenizers, source, staging)
+        if source.tokenizers is not None:
+            _write_tokenizers(source.tokenizers, source.folder, staging)
         digests = {path.name: file_digest(path) for path in staging.iterdir() if path.name != ports.WEIGHTS_FILE}
         replace(facts, files=digests, tensors=tensors).write(staging)
         report = None
         if verify:
             announce("comparing with PyTorch")
-            report = _verify(staging, specs)
-            report.raise_if_failed()
+            report = _verify(staging, source, specs)
         _check_target(bundle, force)
         _move_into_place(staging, bundle)
     return report
@@ -100,10 +96,9 @@ def _check_target(bundle: Path, force: bool) -> None:
         raise TargetExistsError(f"{bundle} is a bundle already; replace it with --force, or choose another name")
 
 
-def _facts(
-    loaded: Checkpoint, pooling: Pooling | None, tokenizers: Tokenizers | None, ignored: Collection[str]
-) -> Manifest:
+def _facts(source: Source, ignored: Collection[str]) -> Manifest:
     """The manifest before there are files. Raises ExportError where the checkpoint's options cannot be honoured."""
+    loaded, tokenizers, pooling = source.loaded, source.tokenizers, source.pooling
     spec = loaded.network.spec
     side = source_side(spec)
     positions = None if isinstance(spec, arch.EncoderOnly) else spec.decoder.longest
@@ -167,19 +162,14 @@ def _write_tokenizers(tokenizers: Tokenizers, source: Path, staging: Path) -> No
         tokenizers.target.save(str(staging / ports.TARGET_TOKENIZER_FILE))
 
 
-def _verify(staging: Path, specs: list[GraphSpec]) -> ParityReport:
-    """Compare the bundle as the runtime opens it with the network it came from."""
-    opened = Bundle.open(staging)
-    settings = SessionSettings()
-    references = [TorchGraph(spec) for spec in specs]
-    if opened.manifest.task in GENERATING:
-        *encoder, decoder = references
-        reference = CachedDecoder(encoder[0] if encoder else None, decoder)
-        report = check_parity(reference, opened.decoder(settings), opened.manifest)
-    else:
-        report = check_text_parity(references[0], opened.model(settings), opened.manifest)
-    text = json.dumps(report.as_json(), indent=1, sort_keys=True)
-    (staging / ports.VERIFICATION_FILE).write_text(text + "\n", encoding="utf-8")
+def _verify(staging: Path, source: Source, specs: list[GraphSpec]) -> Report:
+    """Compare the bundle as the runtime opens it with the network it came from. Raises ParityError."""
+    gate = Gate(with_checkpoint(Bundle.open(staging), source, specs, SessionSettings()), "quick")
+    report = gate.run()
+    if not report.passed:
+        gate.bisect()
+        raise ParityError(f"the graphs do not compute what PyTorch computes:\n{told(report)}")
+    write_verification(staging, report)
     return report
 
 

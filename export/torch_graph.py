@@ -1,18 +1,24 @@
 """The PyTorch network behind the ports of its graph: the other side of every parity check."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
 from diptych.export.graphs import GraphSpec
+from diptych.export.parity.float64 import Float64
 from diptych.runtime.graph import Array, Arrays, Shape
 
 
 class TorchGraph:
-    """Runs a `GraphSpec` in PyTorch, in the dtype of its weights; arrays in and out by port name."""
+    """Runs a `GraphSpec` in PyTorch, in float32 or, if it is to be precise, in float64; arrays by port name."""
 
-    def __init__(self, spec: GraphSpec) -> None:
+    def __init__(self, spec: GraphSpec, *, precise: bool = False) -> None:
         self.module = spec.module
+        self._precision: Callable[[], AbstractContextManager[Any]] = Float64 if precise else nullcontext
         flat, self._structure = pytree.tree_flatten(spec.arguments)
         self.inputs = {
             port.name: _shape(port.axes, example.shape) for port, example in zip(spec.inputs, flat, strict=True)
@@ -26,7 +32,7 @@ class TorchGraph:
     def run(self, feeds: Arrays) -> dict[str, Array]:
         tensors = [torch.from_numpy(np.asarray(feeds[name], order="C")) for name in self.inputs]
         arguments = pytree.tree_unflatten(tensors, self._structure)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._precision():
             outputs = pytree.tree_leaves(self.module(*arguments))
         return {name: tensor.numpy() for name, tensor in zip(self.outputs, outputs, strict=True)}
 

@@ -70,6 +70,14 @@ def load_checkpoint(
     )
 
 
+def read_architecture(config: Path, task: str) -> arch.Architecture:
+    """What a configuration file describes, without weights. Errors as of `load_checkpoint`."""
+    settings = _read_config(config.parent, config)
+    family = FAMILIES[settings.values["model_type"]]
+    spec, _ = _for_states(task, family.architecture(settings, task), family.rules(settings, task))
+    return spec
+
+
 def _build(spec: arch.Architecture, settings: Config) -> Network:
     try:
         return make_network(spec)

@@ -7,7 +7,7 @@ from pathlib import Path
 from diptych.runtime import ports
 from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.errors import BundleError
-from diptych.runtime.graph import OrtGraph
+from diptych.runtime.graph import Graph, OrtGraph
 from diptych.runtime.manifest import Manifest
 from diptych.runtime.providers import SessionSettings
 
@@ -36,6 +36,11 @@ class Bundle:
             raise BundleError("\n".join([*problems, "copy the bundle again, or export it anew"]))
         return Bundle(folder, manifest)
 
+    @property
+    def graphs(self) -> list[str]:
+        """The files of its graphs."""
+        return [name for name in ports.GRAPH_FILES if name in self.manifest.files]
+
     def decoder(self, settings: SessionSettings) -> CachedDecoder:
         """Sessions over an encoder's and a decoder's graph, or over one graph that is a decoder alone."""
         if not (self.folder / ports.DECODER_FILE).is_file():
@@ -44,9 +49,21 @@ class Bundle:
             OrtGraph(self.folder / ports.ENCODER_FILE, settings), OrtGraph(self.folder / ports.DECODER_FILE, settings)
         )
 
-    def model(self, settings: SessionSettings) -> OrtGraph:
+    def model(self, settings: SessionSettings) -> Graph:
         """A session over the graph of a model that is one."""
         return OrtGraph(self.folder / ports.MODEL_FILE, settings)
+
+    def check_weights(self) -> None:
+        """Check the digest of every tensor. Raises BundleError, naming the file and each tensor that was altered."""
+        path = self.folder / ports.WEIGHTS_FILE
+        altered = []
+        with path.open("rb") as file:
+            for name, entry in self.manifest.tensors.items():
+                file.seek(entry.offset)
+                if hashlib.sha256(file.read(entry.length)).hexdigest() != entry.sha256:
+                    altered.append(f"{path}: the SHA-256 of {name} is not the manifest's; damaged or altered")
+        if altered:
+            raise BundleError("\n".join([*altered, "copy the bundle again, or export it anew"]))
 
 
 def file_digest(path: Path) -> str:

@@ -17,7 +17,10 @@ _OWN = {
     "run": ("diptych.runtime.run_command", "Do with texts what a bundle is for."),
     "info": ("diptych.runtime.info_command", "Show what is in a bundle."),
 }
-_PLUGGED = {"export": "Export a checkpoint as a verified bundle."}
+_PLUGGED = {
+    "export": "Export a checkpoint as a verified bundle.",
+    "verify": "Prove that a bundle computes what it was made from.",
+}
 _GROUP = "diptych.commands"
 
 

@@ -34,13 +34,20 @@ class Graph(Protocol):
 class OrtGraph:
     """An ONNX file in an ONNX Runtime session."""
 
-    def __init__(self, path: Path, settings: SessionSettings) -> None:
-        """Raises ProviderError if the provider is unknown or does not start, BundleError if the file cannot be run."""
+    def __init__(self, path: Path, settings: SessionSettings, *, optimized: bool = True) -> None:
+        """optimized: let ONNX Runtime rewrite the graph.
+
+        Raises ProviderError if the provider is unknown or does not start, BundleError if the file cannot be run.
+        """
         self.path = path
         provider = provider_name(settings.provider)
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = settings.threads
+        if not optimized:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if settings.lean:
+            options.add_session_config_entry("session.disable_prepacking", "1")
         if settings.strict and provider != CPU:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:

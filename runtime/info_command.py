@@ -13,9 +13,9 @@ from rich.table import Table
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.console import debug_option
-from diptych.runtime.errors import BundleError
 from diptych.runtime.graph import OrtGraph
 from diptych.runtime.providers import SessionSettings
+from diptych.runtime.verification import read_verdict
 
 _SHOWN = (
     *("task", "family", "tokens", "source_positions", "target_positions"),
@@ -50,7 +50,7 @@ def command(bundle: Path, json_path: Path | None) -> None:
 
 def describe(bundle: Bundle) -> dict[str, Any]:
     """The facts that `info` shows, as JSON-like values."""
-    manifest = bundle.manifest
+    manifest, verdict = bundle.manifest, read_verdict(bundle)
     graphs = {path.name: OrtGraph(path, SessionSettings()) for path in sorted(bundle.folder.glob("*.onnx"))}
     return {
         "folder": str(bundle.folder),
@@ -69,20 +69,10 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         },
         "files": {path.name: path.stat().st_size for path in sorted(bundle.folder.iterdir())},
         "tools": manifest.tools,
-        "verification": _verification(bundle.folder / ports.VERIFICATION_FILE),
+        "verified": verdict.verified,
+        "verdict": verdict.told,
+        "verification": verdict.report,
     }
-
-
-def _verification(path: Path) -> dict[str, Any] | None:
-    """What `export` found; raises BundleError if the file is damaged."""
-    if not path.is_file():
-        return None
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _verdict(found)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BundleError(f"{path}: damaged; export the bundle again") from error
-    return found
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -96,15 +86,8 @@ def _show(facts: dict[str, Any]) -> None:
     for name, graph in facts["graphs"].items():
         table.add_row(name, "\n".join(["in", *_ports(graph["inputs"]), "out", *_ports(graph["outputs"])]))
     table.add_row("files", "\n".join(f"{size:>12,}  {name}" for name, size in facts["files"].items()))
-    table.add_row("verified", _verdict(facts["verification"]))
+    table.add_row("verified", facts["verdict"])
     Console(highlight=False, markup=False).print(table)
-
-
-def _verdict(verification: dict[str, Any] | None) -> str:
-    if verification is None:
-        return "no: exported without comparing it with PyTorch"
-    worst = max(error for error, _ in verification["errors"].values())
-    return f"yes: worst relative error {worst:.1e}, at most {verification['tolerance']:.0e}"
 
 
 def _ports(shapes: dict[str, Any]) -> list[str]:

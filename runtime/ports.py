@@ -8,6 +8,7 @@ from typing import NamedTuple
 ENCODER_FILE = "encoder.onnx"
 DECODER_FILE = "decoder.onnx"
 MODEL_FILE = "model.onnx"
+GRAPH_FILES = (ENCODER_FILE, DECODER_FILE, MODEL_FILE)
 WEIGHTS_FILE = "weights.data"
 MANIFEST_FILE = "diptych.json"
 VERIFICATION_FILE = "verification.json"

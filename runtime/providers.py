@@ -11,11 +11,15 @@ _SUFFIX = "ExecutionProvider"
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """How sessions are made: the provider, intra-op threads (0 = one per core), and whether the CPU may help out."""
+    """How sessions are made: the provider, intra-op threads (0 = one per core), and whether the CPU may help out.
+
+    lean: matrices stay in the mapped file; ONNX Runtime else keeps a copy of each in the order its kernels like best.
+    """
 
     provider: str = "cpu"
     threads: int = 0
     strict: bool = False
+    lean: bool = False
 
 
 def available_providers() -> list[str]:

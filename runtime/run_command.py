@@ -10,7 +10,6 @@ from typing import Any, BinaryIO
 
 import click
 
-from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.console import debug_option, note, progress, warn, write_line
 from diptych.runtime.errors import InputError
@@ -19,6 +18,7 @@ from diptych.runtime.providers import SessionSettings
 from diptych.runtime.run_options import SIMILARITY, TaskCommand, check_belong, task_options
 from diptych.runtime.tasks import ResultT, Task, TextT, task_of
 from diptych.runtime.tasks.similarity import Similarity
+from diptych.runtime.verification import read_verdict
 
 # Lines read, worked on and written at a time: enough to batch those of like length, few enough to see results come.
 CHUNK = 256
@@ -66,9 +66,12 @@ def command(
     if input_path and output_path and output_path.exists() and input_path.samefile(output_path):
         raise click.UsageError("--input and --output are the same file")
     options = {name: value for name, value in task_values.items() if value is not None}
-    task = _open(bundle, SessionSettings(provider, threads, strict_provider), options)
-    if not (bundle / ports.VERIFICATION_FILE).is_file():
-        note(f"{bundle} was exported without comparing it with PyTorch.")
+    opened = Bundle.open(bundle)
+    task = _open(opened, SessionSettings(provider, threads, strict_provider), options)
+    verdict = read_verdict(opened)
+    if not verdict.verified:
+        tell = note if verdict.report is None else warn
+        tell(f"{bundle} is not verified ({verdict.told}); diptych verify compares it with its checkpoint.")
     with ExitStack() as stack:
         file = stack.enter_context(input_path.open("rb")) if input_path else standard(sys.stdin, "stdin")
         output = stack.enter_context(written(output_path)) if output_path else standard(sys.stdout, "stdout")
@@ -76,9 +79,8 @@ def command(
         return _run(task, iter(texts) if texts else lines_of(file), output, as_json, total, batch_size, options)
 
 
-def _open(folder: Path, settings: SessionSettings, options: dict[str, Any]) -> Task[Any, Any]:
+def _open(bundle: Bundle, settings: SessionSettings, options: dict[str, Any]) -> Task[Any, Any]:
     """The bundle's task, which takes these options."""
-    bundle = Bundle.open(folder)
     kind = task_of(bundle)
     check_belong(options, bundle.manifest.task)
     if options.pop(SIMILARITY, False):

@@ -117,6 +117,11 @@ class TextGenerator:
         if rest:
             yield rest
 
+    def encode(self, text: str, **options: Any) -> list[int]:
+        """The ids that the model reads, framed for their languages. Raises InputError if it cannot read them."""
+        source_lang, target_lang, chosen = self._split(options)
+        return self._encode(text, source_lang, target_lang, chosen)
+
     @property
     def doing(self) -> str:
         return _DOING[self.generator.manifest.task]

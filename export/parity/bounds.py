@@ -1,0 +1,81 @@
+"""How far an engine may be from the truth: derived from what float32 itself does to the same model.
+
+The truth is the model evaluated in float64. PyTorch's float32 evaluation, and the graph's, both stray from it by
+rounding. An output of the graph may stray a small multiple of what PyTorch's did, or of a floor where PyTorch happened
+to round luckily. docs/parity.md shows how both numbers were chosen.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from diptych.runtime.graph import Array
+
+# Times PyTorch's own error; and the least own error that is believed, in epsilons of float32 of the output's scale.
+MULTIPLE = 4.0
+FLOOR = 4.0
+EPSILON = float(np.finfo(np.float32).eps)
+# Attention scores below this are masks: on engines of any precision they forbid, and nothing else is as negative.
+_FORBIDDEN = -1e30
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far values are from the truth, all absolute maxima over one output.
+
+    error: the engine's. own: PyTorch's in float32. scale: the largest truth.
+    """
+
+    error: float
+    own: float
+    scale: float
+
+    @staticmethod
+    def of(values: Array, own: Array, truth: Array) -> "Deviation":
+        """Infinite where a shape differs, a value is not finite, or a mask forbids what the truth allows."""
+        return Deviation(distance(values, truth), distance(own, truth), scale_of(truth))
+
+    @property
+    def allowed(self) -> float:
+        return MULTIPLE * max(self.own, FLOOR * EPSILON * self.scale)
+
+    @property
+    def ratio(self) -> float:
+        """The error in units of what float32 explains: 1 is PyTorch's own, `MULTIPLE` is the bound."""
+        if not np.isfinite(self.error + self.own):
+            return float("inf")
+        if not self.error:
+            return 0.0
+        return MULTIPLE * self.error / self.allowed if self.allowed else float("inf")
+
+    @property
+    def holds(self) -> bool:
+        return self.ratio <= MULTIPLE
+
+
+def pooled(deviations: Iterable[Deviation]) -> list[Deviation]:
+    """The same output in several cases: each with the worst own error of all, relative to the scale.
+
+    An output of few numbers is rounded luckily in some cases; all together tell what rounding does to it.
+    """
+    found = list(deviations)
+    worst = max((each.own / each.scale for each in found if each.scale), default=0.0)
+    return [replace(each, own=max(each.own, worst * each.scale)) for each in found]
+
+
+def distance(values: Array, truth: Array) -> float:
+    """max|values - truth|; infinite as `Deviation.of` says."""
+    if values.shape != truth.shape or not np.isfinite(values).all():
+        return float("inf")
+    forbidden = truth < _FORBIDDEN
+    if forbidden.any() or values.min(initial=0.0) < _FORBIDDEN:
+        if not np.array_equal(values < _FORBIDDEN, forbidden):
+            return float("inf")
+        values, truth = values[~forbidden], truth[~forbidden]
+    return float(np.abs(values.astype(np.float64) - truth).max(initial=0.0))
+
+
+def scale_of(truth: Array) -> float:
+    """max|truth|, masks aside."""
+    return float(np.abs(truth, where=truth >= _FORBIDDEN, out=np.zeros_like(truth)).max(initial=0.0))

@@ -1,0 +1,96 @@
+"""`diptych verify`: does a bundle compute what it was made from?"""
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from diptych.export.errors import ExportError
+from diptych.export.parity.display.html import page
+from diptych.export.parity.display.table import show
+from diptych.export.parity.verify import verify_bundle
+from diptych.model.errors import CheckpointError, CheckpointNotFoundError
+from diptych.runtime.console import debug_option, note
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(path_type=Path)
+
+
+@click.command("verify")
+@click.argument("bundle", type=_FOLDER)
+@click.option("--checkpoint", type=_FOLDER, help="Compare with this checkpoint, in PyTorch.")
+@click.option("--against", type=_FOLDER, metavar="BUNDLE", help="Compare with another bundle, on the CPU.")
+@click.option(
+    "--texts",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Compare answers on these texts, one a line.",
+)
+@click.option("--bisect", is_flag=True, help="Name the first module at fault.")
+@click.option("--json", "json_path", type=_FILE, metavar="FILE", help="Write the report as JSON.")
+@click.option("--html", "html_path", type=_FILE, metavar="FILE", help="Write the report as one page with pictures.")
+@click.option("--provider", default="cpu", show_default=True, help="Execution provider under test: cpu, cuda, …")
+@click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0 is one per core.")
+@click.option("--ignore-config-key", "ignored", multiple=True, metavar="KEY", help="Pass over an unknown key.")
+@debug_option
+def verify(
+    bundle: Path,
+    checkpoint: Path | None,
+    against: Path | None,
+    texts: Path | None,
+    bisect: bool,
+    json_path: Path | None,
+    html_path: Path | None,
+    provider: str,
+    threads: int,
+    ignored: tuple[str, ...],
+) -> int:
+    """Prove that BUNDLE computes what a checkpoint does in PyTorch, or what another bundle does.
+
+    Weights, tensors on shapes never traced, the architecture's properties, generated tokens, and answers to texts. The
+    exit status is 1 if anything differs by more than rounding in float32 explains.
+
+    \b
+    Examples:
+      diptych verify my-bundle --checkpoint my-checkpoint
+      diptych verify my-bundle --checkpoint my-checkpoint --texts my.txt --html report.html
+      diptych verify my-bundle --against my-other-bundle --bisect
+    """
+    if (checkpoint is None) == (against is None):
+        raise click.UsageError("give --checkpoint or --against: what should the bundle be compared with?")
+    for path in (json_path, html_path):
+        if path is not None and not path.parent.is_dir():
+            raise click.UsageError(f"{path.parent}: no such folder")
+    seconds: dict[str, float] = {}
+    try:
+        report = verify_bundle(
+            bundle,
+            checkpoint=checkpoint,
+            against=against,
+            texts=None if texts is None else _lines(texts),
+            bisect=bisect,
+            provider=provider,
+            threads=threads,
+            ignored_keys=ignored,
+            announce=lambda stage: note(f"{stage} …"),
+            seconds=seconds,
+        )
+    except CheckpointError as error:
+        failure = ExportError(str(error))
+        failure.exit_status = 2 if isinstance(error, CheckpointNotFoundError) else 1
+        raise failure from error
+    show(report, Console(highlight=False, markup=False), seconds)
+    if json_path is not None:
+        text = json.dumps(report.as_json(), indent=1, sort_keys=True, ensure_ascii=False)
+        json_path.write_text(text + "\n", encoding="utf-8")
+    if html_path is not None:
+        html_path.write_text(page(report, bundle.resolve().name), encoding="utf-8")
+    return 0 if report.passed else 1
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise ExportError(f"{path}: not UTF-8 at byte {error.start + 1}; convert it") from error

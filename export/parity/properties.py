@@ -1,0 +1,68 @@
+"""Level 2, properties: what makes the architecture what it is, proven on the graphs alone.
+
+Each compares runs of the same graph that must give the same, or must not. Rounding may differ between two runs as far
+as level 1 allows it to differ from the truth, on either side.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.export.parity.report import PropertyReport
+from diptych.runtime.errors import EngineError
+from diptych.runtime.graph import Array
+
+# For each file and output, how far it may be from the truth, as a share of its scale.
+Bound = Callable[[str, str], float]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What two runs of a property showed, in units of what is allowed: at most 1 holds."""
+
+    error: float
+    detail: str
+
+    @property
+    def holds(self) -> bool:
+        return self.error <= 1.0
+
+
+def same(one: Array, other: Array, bound: float, detail: str) -> Finding:
+    """Two runs that must agree."""
+    return Finding(_apart(one, other) / allowed(other, bound), detail)
+
+
+def different(one: Array, other: Array, bound: float, detail: str) -> Finding:
+    """Two runs that must not: each row, [rows, …], by more than rounding could explain."""
+    if not one.size:
+        return Finding(0.0, detail)
+    apart = min(_apart(*rows) for rows in zip(one, other, strict=True))
+    return Finding(allowed(other, bound) / apart if apart else float("inf"), detail)
+
+
+def prove(name: str, graph: str, runs: Callable[[], Iterator[Finding]]) -> PropertyReport:
+    """The worst of a property's findings; a graph that cannot run one of them does not have it."""
+    try:
+        findings = list(runs())
+    except EngineError as error:
+        return PropertyReport(name, graph, holds=False, error=float("inf"), detail=str(error))
+    worst = max(findings, key=lambda finding: np.nan_to_num(finding.error, nan=np.inf))
+    return PropertyReport(name, graph, holds=worst.holds, error=float(worst.error), detail=worst.detail)
+
+
+def exempt(name: str, graph: str, reason: str) -> PropertyReport:
+    """What the architecture does not have by definition."""
+    return PropertyReport(name, graph, holds=True, error=0.0, detail="", exempt=reason)
+
+
+def allowed(values: Array, bound: float) -> float:
+    """How far apart two runs of such values may be."""
+    return 2 * bound * max(float(np.abs(values).max(initial=0.0)), float(np.finfo(np.float32).tiny))
+
+
+def _apart(one: Array, other: Array) -> float:
+    if one.shape != other.shape:
+        return float("inf")
+    return float(np.nan_to_num(np.abs(one - other), nan=np.inf).max(initial=0.0))

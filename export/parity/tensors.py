@@ -1,0 +1,163 @@
+"""Level 1, tensors: every output of every graph against the truth, on shapes never traced."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from diptych.export.parity.bounds import EPSILON, Deviation, pooled, scale_of
+from diptych.export.parity.cases import Case, Limits
+from diptych.export.parity.probes import Probe, probes
+from diptych.export.parity.report import Histogram, OutputReport, Series, TensorsReport
+from diptych.export.parity.sides import Sides
+from diptych.model import architecture as arch
+from diptych.runtime import ports
+from diptych.runtime.errors import EngineError
+from diptych.runtime.graph import Array
+from diptych.runtime.manifest import Manifest
+
+_SEED = 20170612
+# Decades of relative error, in quarters; of huge outputs so many numbers are counted.
+_EDGES = [quarter / 4 for quarter in range(-44, -3)]
+_COUNTED = 1 << 16
+
+
+class Found(NamedTuple):
+    """How far one output was off in one case: its number, and what the graph was fed, in words."""
+
+    number: int
+    case: str
+    deviation: Deviation
+
+
+class Tensors:
+    """What the comparison found: `report` for people, `bound` and `logit_error` for the levels that come after."""
+
+    def __init__(self, cases: Sequence[Case] = ()) -> None:
+        self.cases = cases
+        self.found: dict[tuple[str, str], list[Found]] = defaultdict(list)
+        self.cannot_run: list[str] = []
+        self.logit_error = 0.0
+        self._positions: dict[int, list[tuple[float, float]]] = defaultdict(list)
+        self._pasts: dict[int, list[tuple[float, float]]] = defaultdict(list)
+        self._counts = {name: np.zeros(len(_EDGES) - 1, dtype=np.int64) for name in ("graph", "own")}
+
+    def compare(self, sides: Sides, probe: Probe, number: int) -> None:
+        """Run all engines on a probe, and keep how far apart they were."""
+        truths = sides.truth[probe.graph].run(probe.feeds)
+        owns = sides.own[probe.graph].run(probe.feeds)
+        try:
+            values = sides.subject[probe.graph].run(probe.feeds)
+        except EngineError as error:
+            self.cannot_run.append(f"{probe.graph} fails ({probe.case}): {error}")
+            values = {name: np.full(1, np.nan) for name in truths}
+        shapes = sides.truth[probe.graph].outputs
+        for name, shape in shapes.items():
+            seen = [probe.seen(name, shape, outputs[name]) for outputs in (values, owns, truths)]
+            deviation = Deviation.of(*seen)
+            self.found[probe.graph, name].append(Found(number, probe.case, deviation))
+            if not np.isfinite(deviation.error):
+                continue
+            if name == ports.LOGITS:
+                self.logit_error = max(self.logit_error, float(np.abs(seen[0] - seen[1]).max(initial=0.0)))
+            if name == next(iter(shapes)):
+                self._count(probe, name, *seen)
+
+    def _count(self, probe: Probe, name: str, values: Array, own: Array, truth: Array) -> None:
+        """Keep what the pictures show: of the output that the graph is for."""
+        scale = scale_of(truth) or 1.0
+        apart = [np.abs(each - truth) / scale for each in (values, own)]
+        for engine, each in zip(self._counts, apart, strict=True):
+            sample = each.reshape(-1)[:: max(1, each.size // _COUNTED)]
+            decades = np.log10(np.maximum(sample, 10.0 ** _EDGES[0]))
+            self._counts[engine] += np.histogram(np.minimum(decades, _EDGES[-1]), _EDGES)[0]
+        worst = [each.reshape(len(each), -1).max(axis=1, initial=0.0) for each in apart]
+        pair = float(worst[0].max(initial=0.0)), float(worst[1].max(initial=0.0))
+        self._pasts[probe.past].append(pair)
+        mask = probe.new_mask if name == ports.LOGITS and ports.NUM_LOGITS_TO_KEEP in probe.feeds else probe.mask
+        places = np.nonzero(mask)[1] + probe.mask.shape[1] - mask.shape[1]
+        if len(places) == len(worst[0]):
+            for place, one, other in zip(places.tolist(), *map(np.ndarray.tolist, worst), strict=True):
+                self._positions[place].append((one, other))
+
+    @property
+    def outputs(self) -> list[OutputReport]:
+        """Each output in its worst case."""
+        return [self._worst(graph, name) for graph, name in self.found]
+
+    def _worst(self, graph: str, name: str) -> OutputReport:
+        _, case, each = max(self._judged(graph, name), key=lambda found: (found.deviation.ratio, found.deviation.error))
+        values = each.error, each.own, each.scale, each.allowed, each.ratio
+        return OutputReport(graph, name, *values, case=case, cases=len(self.found[graph, name]))
+
+    def _judged(self, graph: str, name: str) -> list[Found]:
+        found = self.found[graph, name]
+        together = pooled(each.deviation for each in found)
+        return [each._replace(deviation=deviation) for each, deviation in zip(found, together, strict=True)]
+
+    def first_failure(self) -> tuple[str, int] | None:
+        """The graph, and the number of the case, where an output first left its bound."""
+        failing = [
+            (found.number, ports.GRAPH_FILES.index(graph), graph)
+            for graph, name in self.found
+            for found in self._judged(graph, name)
+            if not found.deviation.holds
+        ]
+        number, _, graph = min(failing, default=(0, 0, None))
+        return None if graph is None else (graph, number)
+
+    def bound(self, graph: str, name: str) -> float:
+        """How far an output may be from the truth, as a share of its scale."""
+        deviations = [each.deviation for each in self._judged(graph, name)]
+        return max((each.allowed / each.scale for each in deviations if each.scale), default=EPSILON)
+
+    def report(self, left_out: list[str]) -> TensorsReport:
+        edges = [10.0**edge for edge in _EDGES]
+        counts = {name: values.tolist() for name, values in self._counts.items()}
+        return TensorsReport(
+            self.outputs, _series(self._positions), _series(self._pasts), Histogram(edges, counts), left_out
+        )
+
+
+def compare_tensors(sides: Sides, manifest: Manifest, cases: Sequence[Case]) -> Tensors:
+    """Every graph in every case."""
+    tensors = Tensors(cases)
+    for number in range(len(cases)):
+        for probe in numbered_probes(sides, manifest, cases, number):
+            tensors.compare(sides, probe, number)
+    return tensors
+
+
+def numbered_probes(sides: Sides, manifest: Manifest, cases: Sequence[Case], number: int) -> Iterator[Probe]:
+    """The probes of one case, the same whenever they are asked for."""
+    return probes(cases[number], sides.truth, manifest, np.random.default_rng([_SEED, number]))
+
+
+def limits(sides: Sides, manifest: Manifest, spec: arch.Architecture) -> Limits:
+    """What the graphs, the manifest and the architecture say of sizes."""
+    caches = [
+        shape for graph in sides.truth.values() for name, shape in graph.inputs.items() if name.startswith("past")
+    ]
+    outputs = [shape for graph in sides.truth.values() for shape in graph.outputs.values()]
+    return Limits(
+        source=manifest.source_positions,
+        target=manifest.target_positions,
+        heads=max(layer.attention.heads for stack in _stacks(spec) for layer in stack.layers),
+        cached=sum(int(shape[1]) * int(shape[3]) for shape in caches),
+        vocab_size=max((axis for shape in outputs for axis in shape[-1:] if isinstance(axis, int)), default=1),
+    )
+
+
+def _stacks(spec: arch.Architecture) -> list[arch.Stack]:
+    match spec:
+        case arch.EncoderDecoder(encoder, decoder):
+            return [encoder, decoder]
+        case arch.EncoderOnly(stack) | arch.DecoderOnly(stack):
+            return [stack]
+
+
+def _series(found: dict[int, list[tuple[float, float]]]) -> Series:
+    places = sorted(found)
+    worst = [[max(pair[side] for pair in found[place]) for place in places] for side in (0, 1)]
+    return Series(places, *worst)

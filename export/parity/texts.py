@@ -1,0 +1,114 @@
+"""Level 4, texts: the tokenizer there and back, and the task's answers with one engine's graphs and the other's."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tokenizers
+
+from diptych.export.parity.report import AnswerReport, TextReport
+from diptych.export.parity.sides import Engines, cached_decoder
+from diptych.runtime import ports
+from diptych.runtime.bundle import Bundle
+from diptych.runtime.decoder import CachedDecoder
+from diptych.runtime.errors import InputError
+from diptych.runtime.graph import Graph
+from diptych.runtime.providers import SessionSettings
+from diptych.runtime.tasks import Task, task_of
+from diptych.runtime.tasks.generate import GeneratedText, TextGenerator
+
+# Tokens generated for a text; and the least error of a score that is one.
+NEW_TOKENS = 32
+_LEAST = 1e-6
+# Of a text and what both engines generated for it: whether they part at a near-tie.
+NearTie = Callable[[str, list[GeneratedText], list[GeneratedText]], bool]
+
+
+@dataclass(frozen=True)
+class RunBy(Bundle):
+    """A bundle whose graphs are run by these engines instead of sessions of its own."""
+
+    engines: Engines
+
+    def decoder(self, settings: SessionSettings) -> CachedDecoder:
+        return cached_decoder(self.engines)
+
+    def model(self, settings: SessionSettings) -> Graph:
+        return self.engines[ports.MODEL_FILE]
+
+
+def open_task(bundle: Bundle, engines: Engines) -> Task[Any, Any]:
+    """What the bundle is for, done by these engines. Raises BundleError if it reads no text."""
+    return task_of(bundle).open(RunBy(bundle.folder, bundle.manifest, engines), SessionSettings())
+
+
+def compare_texts(
+    task: Task[Any, Any], reference: Task[Any, Any], lines: Sequence[str], tolerance: float, near: NearTie
+) -> list[AnswerReport]:
+    """What both say of each line, of one that they cannot read its error. tolerance: of scores, absolute."""
+    options = {"max_new_tokens": NEW_TOKENS} if isinstance(task, TextGenerator) else {}
+    answers = []
+    for line in lines:
+        found, expected = (_answer(each, line, options) for each in (task, reference))
+        if isinstance(found, str) or isinstance(expected, str):
+            note = "unreadable" if isinstance(expected, str) else ""
+            answers.append(AnswerReport(line, str(found), str(expected), found == expected, note))
+            continue
+        values = [list(_leaves(each.to_json(result))) for each, result in ((task, found), (reference, expected))]
+        words = [[leaf for leaf in leaves if not isinstance(leaf, float)] for leaves in values]
+        close = _scores_apart(*values) <= max(tolerance, _LEAST)
+        tied = words[0] != words[1] and (near(line, found, expected) if options else close)
+        shown = task.to_line(found), reference.to_line(expected)
+        same = tied or (close and words[0] == words[1])
+        answers.append(AnswerReport(line, *shown, same=same, note="near-tie" if tied else ""))
+    return answers
+
+
+def compare_tokenizers(
+    bundle: Bundle, expected: Sequence[tuple[str, tokenizers.Tokenizer]], lines: Sequence[str]
+) -> TextReport:
+    """expected: for each file of the bundle, what it should be. Whole files differ, or else no text does."""
+    differing, round_trips = [], 0
+    for name, other in expected:
+        ours = tokenizers.Tokenizer.from_file(str(bundle.folder / name))
+        if ours.to_str() != other.to_str():
+            apart = [line for line in lines if ours.encode(line).ids != other.encode(line).ids]
+            first = f"; ids differ, first for {apart[0]!r:.60}" if apart else ""
+            differing.append(f"{name} is not the reference's{first}")
+        if name == ports.TOKENIZER_FILE:
+            round_trips = sum(_comes_back(ours, line) for line in lines)
+    return TextReport(len(lines), round_trips, 0, differing, [])
+
+
+def _comes_back(tokenizer: tokenizers.Tokenizer, line: str) -> bool:
+    ids = tokenizer.encode(line, add_special_tokens=False).ids
+    return bool(tokenizer.encode(tokenizer.decode(ids), add_special_tokens=False).ids == ids)
+
+
+def _answer(task: Task[Any, Any], line: str, options: dict[str, Any]) -> Any:
+    """A result, or why there is none, as a text."""
+    try:
+        (result,) = task.attempt([task.from_line(line)], **options)
+    except InputError as error:
+        return str(error)
+    return str(result) if isinstance(result, InputError) else result
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The texts and numbers of a JSON value, in order."""
+    if isinstance(value, dict):
+        for key in value:
+            yield key
+            yield from _leaves(value[key])
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _scores_apart(ours: Sequence[Any], expected: Sequence[Any]) -> float:
+    """Between numbers in the same place, the best first: labels that change places have nearly the same."""
+    pair = [np.array([leaf for leaf in leaves if isinstance(leaf, float)]) for leaves in (ours, expected)]
+    return float("inf") if pair[0].shape != pair[1].shape else float(np.abs(pair[0] - pair[1]).max(initial=0.0))

@@ -1,0 +1,138 @@
+"""Verify a bundle: against the checkpoint it came from, in PyTorch, or against another bundle."""
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from diptych.export.errors import ExportError
+from diptych.export.graphs import GraphSpec, graphs
+from diptych.export.parity.gate import Compared, Gate
+from diptych.export.parity.points import OnnxWatched, TorchWatched
+from diptych.export.parity.report import Report
+from diptych.export.parity.sides import Sides, sessions
+from diptych.export.parity.weights import compare_with_bundle, compare_with_network
+from diptych.export.source import Source, read_source
+from diptych.model.checkpoint import read_architecture
+from diptych.runtime import ports
+from diptych.runtime.bundle import Bundle, file_digest
+from diptych.runtime.errors import BundleError
+from diptych.runtime.providers import SessionSettings
+
+
+def verify_bundle(
+    bundle: Path | str,
+    *,
+    checkpoint: Path | str | None = None,
+    against: Path | str | None = None,
+    texts: Sequence[str] | None = None,
+    bisect: bool = False,
+    provider: str = "cpu",
+    threads: int = 0,
+    ignored_keys: Collection[str] = (),
+    announce: Callable[[str], None] = lambda stage: None,
+    seconds: dict[str, float] | None = None,
+) -> Report:
+    """Prove that a bundle computes what `checkpoint` does in PyTorch, or what the bundle `against` does on the CPU.
+
+    texts: lines as `diptych run` reads them, to compare answers on; else texts that come along. bisect: find the first
+    module at fault, if there is a fault. provider, threads: of the sessions under test. ignored_keys: of the
+    checkpoint's configuration. announce: told the name of each stage as it begins. seconds: gets each level's time.
+
+    The bundle's `verification.json` is written anew after a comparison with a checkpoint. Raises BundleError if a file
+    or a tensor is not what the manifest says, ExportError or CheckpointError (ValueErrors) if the other side cannot be
+    read, ProviderError; what the comparison itself finds is in the report.
+    """
+    if (checkpoint is None) == (against is None):
+        raise ExportError("a bundle is verified against a checkpoint or against another bundle: give one of them")
+    settings = SessionSettings(provider, threads, lean=True)
+    announce("checking digests")
+    opened = Bundle.open(bundle)
+    opened.check_weights()
+    if checkpoint is not None:
+        announce("reading the checkpoint")
+        folder = Path(checkpoint)
+        source = read_source(folder, opened.manifest.task, _config(opened, folder), ignored_keys)
+        compared = with_checkpoint(opened, source, graphs(source.loaded.network, source.loaded.task), settings)
+    else:
+        compared = with_bundle(opened, Bundle.open(Path(str(against))), settings)
+    gate = Gate(compared, "full", announce)
+    report = gate.run(texts)
+    if bisect:
+        gate.bisect()
+    if checkpoint is not None:
+        write_verification(opened.folder, report)
+    if seconds is not None:
+        seconds.update(gate.seconds)
+    return report
+
+
+def write_verification(folder: Path, report: Report) -> None:
+    """Keep the report in the bundle, whole or not at all."""
+    path = folder / ports.VERIFICATION_FILE
+    partial = path.with_suffix(".partial")
+    try:
+        partial.write_text(json.dumps(report.as_json(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _config(bundle: Bundle, checkpoint: Path) -> Path | None:
+    """The bundle's own copy where another file stood for the checkpoint's config.json when it was exported."""
+    copy, own = bundle.folder / "config.json", checkpoint / "config.json"
+    known = bundle.manifest.source.values()
+    stood_in = copy.is_file() and file_digest(copy) in known and not (own.is_file() and file_digest(own) in known)
+    return copy if checkpoint.is_dir() and stood_in else None
+
+
+def with_checkpoint(bundle: Bundle, source: Source, specs: Sequence[GraphSpec], settings: SessionSettings) -> Compared:
+    """The bundle's graphs against the network, in float64 and float32."""
+    expected = []
+    if source.tokenizers is not None:
+        expected.append((ports.TOKENIZER_FILE, source.tokenizers.source))
+        if source.tokenizers.target is not None:
+            expected.append((ports.TARGET_TOKENIZER_FILE, source.tokenizers.target))
+    by_file = {spec.file: spec for spec in specs}
+    return Compared(
+        bundle=bundle,
+        sides=Sides.with_network(sessions(bundle, settings), specs),
+        spec=source.loaded.network.spec,
+        reference="checkpoint",
+        provider=settings.provider,
+        weights=lambda: compare_with_network(bundle, source.loaded.network),
+        tokenizers=expected,
+        watched=lambda file: (
+            OnnxWatched(bundle.folder / file, settings),
+            TorchWatched(by_file[file], precise=True),
+            TorchWatched(by_file[file], precise=False),
+        ),
+    )
+
+
+def with_bundle(bundle: Bundle, other: Bundle, settings: SessionSettings) -> Compared:
+    """The bundle's graphs against another's, which run on the CPU. Raises BundleError if they are not of one kind."""
+    if bundle.graphs != other.graphs or bundle.manifest.task != other.manifest.task:
+        raise BundleError(
+            f"{bundle.folder} is made to {bundle.manifest.task} ({', '.join(bundle.graphs)}), {other.folder} to "
+            f"{other.manifest.task} ({', '.join(other.graphs)}); there is nothing to compare"
+        )
+    plain = SessionSettings(threads=settings.threads, lean=settings.lean)
+    names = (ports.TOKENIZER_FILE, ports.TARGET_TOKENIZER_FILE)
+    return Compared(
+        bundle=bundle,
+        sides=Sides.with_bundle(sessions(bundle, settings), other, plain),
+        spec=read_architecture(bundle.folder / "config.json", bundle.manifest.task),
+        reference="bundle",
+        provider=settings.provider,
+        weights=lambda: compare_with_bundle(bundle, other),
+        tokenizers=[
+            (name, Tokenizer.from_file(str(other.folder / name))) for name in names if (other.folder / name).is_file()
+        ],
+        watched=lambda file: (
+            OnnxWatched(bundle.folder / file, settings),
+            OnnxWatched(other.folder / file, plain),
+            OnnxWatched(other.folder / file, plain, optimized=False),
+        ),
+    )

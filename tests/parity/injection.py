@@ -1,0 +1,179 @@
+"""How a fault gets into a bundle: its graphs are edited, or traced again from a faulty network, and written anew."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from diptych.export.graphs import graphs
+from diptych.export.parity.scopes import Scopes
+from diptych.export.trace import SCOPES, trace
+from diptych.export.weights_file import write_models
+from diptych.model import load_checkpoint
+from diptych.model.networks import Network
+from diptych.runtime import ports
+from diptych.runtime.bundle import Bundle, file_digest
+from diptych.runtime.graph import Array
+
+Change = Callable[[Array], Array]
+REWRITTEN = (ports.WEIGHTS_FILE, ports.MANIFEST_FILE, ports.VERIFICATION_FILE)
+
+
+class Editor:
+    """A graph in which a fault is to be planted."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self.scopes = Scopes(graph)
+        self.nodes = list(graph)
+
+    def find(self, kind: str, module: str, place: int = 0) -> ir.Node:
+        """One of a module's own nodes."""
+        return self.all(kind, module)[place]
+
+    def all(self, kind: str, module: str) -> list[ir.Node]:
+        """Those of a module's own nodes that have this operator."""
+        return [n for at, n in enumerate(self.nodes) if self.scopes.module_at(at) == module and n.op_type == kind]
+
+    def value(self, name: str) -> ir.Value:
+        """An input of the graph, or what some node makes."""
+        made = [value for node in self.nodes for value in node.outputs]
+        return next(value for value in [*self.graph.inputs, *made] if value.name == name)
+
+    def constant(self, value: Any, like: ir.Value | None = None) -> ir.Value:
+        """A new one; fractions are float32."""
+        array = np.asarray(value)
+        array = np.array(array, np.float32 if array.dtype.kind == "f" else array.dtype, order="C")
+        name = f"{'constant' if like is None else like.name} {len(self.graph.initializers)}"
+        made = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+        made.dtype, made.shape = ir.DataType.from_numpy(array.dtype), ir.Shape(array.shape)
+        self.graph.register_initializer(made)
+        return made
+
+    def change(self, node: ir.Node, place: int, change: Change) -> None:
+        """Give this node alone another constant."""
+        value = node.inputs[place]
+        assert value is not None
+        assert value.const_value is not None
+        node.replace_input_with(place, self.constant(change(value.const_value.numpy()), value))
+
+    def skip(self, node: ir.Node, place: int = 0) -> None:
+        """What uses a node's result gets one of its inputs."""
+        value = node.inputs[place]
+        assert value is not None
+        node.outputs[0].replace_all_uses_with(value)
+
+    def before(self, node: ir.Node, place: int, kind: str, *others: Any, **attributes: Any) -> ir.Node:
+        """A new node between a node and one of its inputs; others: its further inputs, values or constants."""
+        value = node.inputs[place]
+        assert value is not None
+        made = self.add(node, kind, value, *others, **attributes)
+        node.replace_input_with(place, made.outputs[0])
+        return made
+
+    def add(self, user: ir.Node, kind: str, *inputs: Any, **attributes: Any) -> ir.Node:
+        """A new node of the same module, before `user`, which does not use it yet."""
+        values = [each if isinstance(each, ir.Value) else self.constant(each) for each in inputs]
+        made = ir.node(kind, values, attributes=attributes)
+        made.metadata_props[SCOPES] = user.metadata_props[SCOPES]
+        made.outputs[0].dtype = ir.DataType.INT64 if kind == "Shape" else values[0].dtype
+        self.graph.insert_before(user, made)
+        return made
+
+    def set(self, node: ir.Node, name: str, value: Any) -> None:
+        """Another attribute of an operator."""
+        node.attributes[name] = ir.convenience.convert_attribute(name, value)
+
+    def after(self, value: ir.Value, kind: str) -> None:
+        """A new node of the same module; what used a value, as the graph itself may have, gets its result."""
+        made = ir.node(kind, [])
+        maker, name = value.producer(), value.name
+        assert maker is not None
+        ir.convenience.replace_all_uses_with(value, made.outputs[0], replace_graph_outputs=True)
+        made.resize_inputs(1)
+        made.replace_input_with(0, value)
+        made.metadata_props[SCOPES] = maker.metadata_props[SCOPES]
+        made.outputs[0].dtype, made.outputs[0].shape = value.dtype, value.shape
+        self.graph.insert_after(maker, made)
+        value.name = f"{name} before"
+        made.outputs[0].name = name
+
+    def swap_names(self, one: str, other: str) -> None:
+        """Of two outputs of the graph."""
+        first, second = self.value(one), self.value(other)
+        first.name = "neither"
+        second.name, first.name = one, other
+
+
+@dataclass
+class Healthy:
+    """A checkpoint, and the bundle that it became."""
+
+    checkpoint: Path
+    bundle: Path
+
+    @cached_property
+    def task(self) -> str:
+        return Bundle.open(self.bundle).manifest.task
+
+
+@dataclass
+class Planting:
+    """The graphs of a healthy bundle, by file, while faults are planted in them."""
+
+    healthy: Healthy
+    models: dict[str, ir.Model] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.models = {name: ir.load(self.healthy.bundle / name) for name in Bundle.open(self.healthy.bundle).graphs}
+
+    def editor(self, file: str) -> Editor:
+        return Editor(self.models[file].graph)
+
+    def change_weight(self, name: str, change: Change) -> None:
+        """In every graph that has it."""
+        found = [model.graph.initializers[name] for model in self.models.values() if name in model.graph.initializers]
+        assert found, name
+        for value in found:
+            assert value.const_value is not None
+            changed = np.ascontiguousarray(change(value.const_value.numpy()))
+            assert not np.array_equal(changed, value.const_value.numpy())
+            value.const_value = ir.tensor(changed, name=name)
+
+    def network(self) -> Network:
+        """A fresh one, to be traced again once it is spoilt."""
+        return load_checkpoint(self.healthy.checkpoint, self.healthy.task).network
+
+    def trace(self, file: str, network: Network) -> None:
+        (spec,) = (spec for spec in graphs(network, self.healthy.task) if spec.file == file)
+        self.models[file] = trace(spec)
+
+    def write(self, folder: Path) -> Path:
+        """A bundle whose digests are all true."""
+        folder.mkdir()
+        for path in self.healthy.bundle.iterdir():
+            if path.name not in REWRITTEN:
+                shutil.copyfile(path, folder / path.name)
+        for model in self.models.values():
+            RemoveUnusedNodesPass()(model)
+            forget_shapes(model.graph)
+        tensors = write_models(list(self.models.items()), folder)
+        manifest = Bundle.open(self.healthy.bundle).manifest
+        replace(manifest, files={name: file_digest(folder / name) for name in manifest.files}, tensors=tensors).write(
+            folder
+        )
+        return folder
+
+
+def forget_shapes(graph: ir.Graph) -> None:
+    """Those that were inferred before the fault; ONNX Runtime would not load what contradicts them."""
+    for node in graph:
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.shape = None
