@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed-$(shell printf %s '$(TORCH)' | tr -c 'a-z0-9.' -)
 DEMO := build/eng-fra
 
-.PHONY: setup demo sentences families test lint types check wheel-test clean
+.PHONY: setup demo sentences families parity test lint types check wheel-test clean
 
 setup: $(INSTALLED)
 
@@ -19,6 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/diptych export examples/eng-fra/checkpoint $(DEMO) --force
+	$(BIN)/diptych verify $(DEMO) --checkpoint examples/eng-fra/checkpoint
 	$(BIN)/python examples/eng-fra/demo.py $(DEMO)
 
 sentences: setup
@@ -27,7 +28,11 @@ sentences: setup
 
 # What of every family is proven, as a table: docs/families.md.
 families: setup
-	$(BIN)/python tests/families/matrix.py
+	PYTHONPATH=tests $(BIN)/python -m families.matrix
+
+# What the parity gate catches, and how near healthy graphs come to it, as tables: docs/parity.md.
+parity: setup
+	PYTHONPATH=tests $(BIN)/python -m parity.document
 
 # Two processes, since most tests keep one core busy; files stay whole, so that what they share is made once.
 test: setup

@@ -3,30 +3,25 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-from diptych.export.defaults import generation_defaults, source_side, special_tokens
 from diptych.export.errors import ExportError, ParityError, TargetExistsError
+from diptych.export.facts import facts_of
 from diptych.export.graphs import GraphSpec, graphs
 from diptych.export.parity.gate import Gate
 from diptych.export.parity.report import Report, told
 from diptych.export.parity.verify import with_checkpoint, write_verification
-from diptych.export.sentences import default_pooling
 from diptych.export.source import Source, read_source
 from diptych.export.tokenizers import Tokenizers
 from diptych.export.trace import trace
 from diptych.export.weights_file import write_models
-from diptych.model import architecture as arch
-from diptych.model.checkpoint import Checkpoint
-from diptych.model.tasks import GENERATING, TASKS
+from diptych.model.tasks import TASKS
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle, file_digest
-from diptych.runtime.manifest import Labels, Manifest, Pooling
+from diptych.runtime.manifest import Manifest
 from diptych.runtime.providers import SessionSettings
 
 _COPIED = ("config.json", "generation_config.json")
@@ -60,7 +55,7 @@ def export_checkpoint(
     _check_target(bundle, force)
     announce("reading the checkpoint")
     source = read_source(checkpoint, task, config, ignored_keys)
-    facts = _facts(source, ignored_keys)
+    facts = facts_of(source, ignored_keys)
     specs = graphs(source.loaded.network, source.loaded.task)
     with _staging(bundle) as staging:
         models = []
@@ -81,7 +76,7 @@ def export_checkpoint(
         report = None
         if verify:
             announce("comparing with PyTorch")
-            report = _verify(staging, source, specs)
+            report = _verify(staging, source, specs, facts)
         _check_target(bundle, force)
         _move_into_place(staging, bundle)
     return report
@@ -96,62 +91,6 @@ def _check_target(bundle: Path, force: bool) -> None:
         raise TargetExistsError(f"{bundle} is a bundle already; replace it with --force, or choose another name")
 
 
-def _facts(source: Source, ignored: Collection[str]) -> Manifest:
-    """The manifest before there are files. Raises ExportError where the checkpoint's options cannot be honoured."""
-    loaded, tokenizers, pooling = source.loaded, source.tokenizers, source.pooling
-    spec = loaded.network.spec
-    side = source_side(spec)
-    positions = None if isinstance(spec, arch.EncoderOnly) else spec.decoder.longest
-    generating = loaded.task in GENERATING
-    tokens = special_tokens(loaded, *((tokenizers.unknown, tokenizers.mask) if tokenizers else ()))
-    languages = tokenizers.languages if tokenizers and generating else None
-    if languages is not None and not tokens.eos:
-        raise ExportError(
-            f"{loaded.folder}: no eos_token_id in its configuration; sources in several languages end with it"
-        )
-    return Manifest(
-        task=loaded.task,
-        family=loaded.family,
-        tokens=tokens,
-        source_vocabulary=side.embedding.vocab_size,
-        source_positions=side.longest,
-        target_positions=positions,
-        generation=generation_defaults(loaded, positions, ignored) if generating else {},
-        labels=_labels(loaded),
-        pooling=_bounded(pooling, side.longest) or default_pooling(spec) if loaded.task == "embed" else None,
-        languages=languages,
-        tools={name: metadata.version(name) for name in _TOOLS},
-        source={path.name: file_digest(path) for path in (*loaded.files, *(tokenizers.files if tokenizers else ()))},
-    )
-
-
-def _bounded(pooling: Pooling | None, positions: int | None) -> Pooling | None:
-    """sentence-transformers cuts texts in any case, at the latest where the positions end."""
-    if pooling is None or positions is None:
-        return pooling
-    return replace(pooling, max_length=min(pooling.max_length or positions, positions))
-
-
-def _labels(loaded: Checkpoint) -> Labels | None:
-    """As transformers' pipelines: one class alone has a score of its own."""
-    if loaded.labels is None:
-        return None
-    if loaded.config.get("problem_type") == "regression":
-        return Labels(loaded.labels, "none")
-    named = _activation_of_cross_encoder(loaded.config)
-    if named in ("Identity", "Sigmoid"):
-        return Labels(loaded.labels, "none" if named == "Identity" else "sigmoid")
-    several = loaded.config.get("problem_type") == "multi_label_classification"
-    return Labels(loaded.labels, "sigmoid" if several or len(loaded.labels) == 1 else "softmax")
-
-
-def _activation_of_cross_encoder(config: Mapping[str, Any]) -> str:
-    """What sentence-transformers says there, as the name of a class of torch; of the last part of it."""
-    settings = config.get("sentence_transformers")
-    named = settings.get("activation_fn") if isinstance(settings, dict) else None
-    return str(named or config.get("sbert_ce_default_activation_function")).split(".")[-1]
-
-
 def _write_tokenizers(tokenizers: Tokenizers, source: Path, staging: Path) -> None:
     """A tokenizer.json is copied byte for byte; what was put together from other files is written as one."""
     if tokenizers.converted:
@@ -162,9 +101,9 @@ def _write_tokenizers(tokenizers: Tokenizers, source: Path, staging: Path) -> No
         tokenizers.target.save(str(staging / ports.TARGET_TOKENIZER_FILE))
 
 
-def _verify(staging: Path, source: Source, specs: list[GraphSpec]) -> Report:
+def _verify(staging: Path, source: Source, specs: list[GraphSpec], facts: Manifest) -> Report:
     """Compare the bundle as the runtime opens it with the network it came from. Raises ParityError."""
-    gate = Gate(with_checkpoint(Bundle.open(staging), source, specs, SessionSettings()), "quick")
+    gate = Gate(with_checkpoint(Bundle.open(staging), source, specs, facts, SessionSettings()), "quick")
     report = gate.run()
     if not report.passed:
         gate.bisect()

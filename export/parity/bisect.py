@@ -59,6 +59,8 @@ def _bisect_stopped(
         return BisectionReport(graph, case, None, [], [], [], [], f"nothing of the graph runs: {error}")
     comparison = Comparison(replace(subject, length=runs), reference, own, feeds)
     stop = f"the graph stops at {subject.scopes.node_at(runs)}: {error}"
+    if subject.optimized and replace(subject, optimized=False).runs(feeds):
+        stop = f"without the optimiser it runs; {stop}"
     fault = _find(comparison)
     if fault is None:
         return _report(comparison, graph, case, subject.scopes.module_at(runs), stop)

@@ -91,6 +91,9 @@ def verify(
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except UnicodeDecodeError as error:
         raise ExportError(f"{path}: not UTF-8 at byte {error.start + 1}; convert it") from error
+    if not lines:
+        raise ExportError(f"{path}: no text in it; expected one a line")
+    return lines

@@ -41,6 +41,7 @@ class Decoding:
         if self.trained is not None:
             reason = "dynamic rotary positions turn all of a row anew with every token beyond that"
             yield exempt(f"cache equivalence beyond {self.trained} tokens", self.file, reason)
+        yield prove("determinism", self.file, self.repetition)
         yield prove("batch invariance", self.file, self.batch)
         yield prove("padding invariance", self.file, self.padding)
         if self.decoder.encoder is not None:
@@ -68,6 +69,10 @@ class Decoding:
             yield same(logits, whole, self.bound, f"tokens in steps of {chunks}, and all at once")
             for name in self.decoder.past_names:
                 yield same(state[name], whole_state[name], self.bound, f"{name} after steps of {chunks}")
+
+    def repetition(self) -> Iterator[Finding]:
+        """The same tokens twice give the same."""
+        yield same(self.logits(self.ids), self.logits(self.ids), self.bound, "the same tokens twice")
 
     def batch(self) -> Iterator[Finding]:
         """A row gives the same alone, and in any place among others, also of its own source."""

@@ -12,6 +12,7 @@ from diptych.export.parity.bisect import bisect
 from diptych.export.parity.bounds import MULTIPLE
 from diptych.export.parity.cases import FULL, QUICK, Case
 from diptych.export.parity.decoding import Decoding
+from diptych.export.parity.facts import compare_facts
 from diptych.export.parity.points import OnnxWatched, Watched
 from diptych.export.parity.reading import Reading
 from diptych.export.parity.report import PropertyReport, Report, WeightsReport
@@ -26,6 +27,7 @@ from diptych.model.tasks import GENERATING
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle, file_digest
 from diptych.runtime.errors import EngineError, InputError
+from diptych.runtime.manifest import Manifest
 from diptych.runtime.strategies import Hypothesis
 from diptych.runtime.tasks.generate import GeneratedText, TextGenerator
 
@@ -37,8 +39,9 @@ _GRIDS: dict[Level, tuple[Case, ...]] = {"quick": QUICK, "full": FULL}
 class Compared:
     """A bundle, and what it is held against.
 
-    weights: compares those, when called. tokenizers: for each tokenizer file of the bundle, what it should be.
-    watched: for a graph's file, its subject, truth and own engine with a view of what lies between modules.
+    manifest: what the bundle's should say of using it. weights: compares those, when called. tokenizers: for each
+    tokenizer file of the bundle, what it should be. watched: for a graph's file, its subject, truth and own engine with
+    a view of what lies between modules.
     """
 
     bundle: Bundle
@@ -46,6 +49,7 @@ class Compared:
     spec: arch.Architecture
     reference: Literal["checkpoint", "bundle"]
     provider: str
+    manifest: Manifest
     weights: Callable[[], WeightsReport]
     watched: Callable[[str], tuple[OnnxWatched, Watched, Watched]]
     tokenizers: Sequence[tuple[str, Tokenizer]] = ()
@@ -77,6 +81,7 @@ class Gate:
 
     def run(self, lines: Sequence[str] | None = None) -> Report:
         """Every level; a quick gate ends with the first that fails, and reads no texts. lines: texts to compare on."""
+        self._timed("facts", self._facts)
         self._timed("weights", self._weights)
         self._timed("tensors", self._tensors)
         generates = self.manifest.task in GENERATING
@@ -108,6 +113,11 @@ class Gate:
         except EngineError as error:
             self.report.fail(name, str(error))
         self.seconds[name] = time.monotonic() - start
+
+    def _facts(self) -> None:
+        found = self.report.facts = compare_facts(self.manifest, self.compared.manifest)
+        for name, difference in found.differing.items():
+            self.report.fail("facts", f"{name}: {difference}")
 
     def _weights(self) -> None:
         found = self.report.weights = self.compared.weights()
@@ -154,7 +164,7 @@ class Gate:
         sources = token_level.random_sources(self.manifest, continued=subject.encoder is None)
         if self.level == "full" and (self.bundle.folder / ports.TOKENIZER_FILE).is_file():
             sources += self._encoded(lines)
-        found = token_level.compare_tokens(subject, reference, self.manifest, sources, self.tensors.logit_error)
+        found = token_level.compare_tokens(subject, reference, self.manifest, sources, self._logit_error())
         self.report.tokens = found
         for problem in token_level.failures(found):
             self.report.fail("tokens", problem)
@@ -192,11 +202,17 @@ class Gate:
         scale = max((each.deviation.scale for each in self.tensors.found[graph, output]), default=1.0)
         return 2 * self.tensors.bound(graph, output) * max(scale, 1.0) * NEW_TOKENS
 
+    def _logit_error(self) -> float:
+        """The largest measured; where the graphs stray too far, what they might have been apart if they did not."""
+        graph = self.bundle.graphs[-1]
+        scale = max((each.deviation.scale for each in self.tensors.found[graph, ports.LOGITS]), default=1.0)
+        return min(self.tensors.logit_error, 2 * self.tensors.bound(graph, ports.LOGITS) * scale)
+
     def _near(self, line: str, found: list[GeneratedText], expected: list[GeneratedText]) -> bool:
         """Whether what both generated parts at a near-tie."""
         task = open_task(self.bundle, self.sides.subject)
         assert isinstance(task, TextGenerator)
         ours, theirs = ([Hypothesis(each.ids, each.score) for each in side] for side in (found, expected))
-        decoder, bound = cached_decoder(self.sides.decoding), 4 * self.tensors.logit_error
+        decoder, bound = cached_decoder(self.sides.decoding), 4 * self._logit_error()
         apart = token_level.difference("text", 0, ours, theirs, decoder, task.encode(line), self.manifest, bound)
         return apart is not None and apart.kind == "near-tie"

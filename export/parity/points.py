@@ -179,7 +179,7 @@ class OnnxWatched:
         return dict(zip(names, values, strict=False))
 
     def _session(self, model: bytes) -> ort.InferenceSession:
-        """Like `OrtGraph`'s, but without copies of the weights in another order."""
+        """Like `OrtGraph`'s, but no weights are copied: not packed as kernels like them, not transposed in advance."""
         provider = provider_name(self.settings.provider)
         options = ort.SessionOptions()
         options.log_severity_level = 4
@@ -191,7 +191,9 @@ class OnnxWatched:
         if not self.optimized:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            session = ort.InferenceSession(model, options, providers=[provider])
+            session = ort.InferenceSession(
+                model, options, providers=[provider], disabled_optimizers=["ConstantFolding"]
+            )
         except Exception as error:  # As above.
             raise BundleError(f"{self.path}: ONNX Runtime cannot run this graph: {error}") from error
         check_provider(provider, session.get_providers())

@@ -36,6 +36,7 @@ class Reading:
     def prove(self, *, both_ways: bool) -> Iterator[PropertyReport]:
         if max(map(len, self.texts)) > 1:
             yield prove("bidirectionality" if both_ways else "causality", self.file, lambda: self.order(both_ways))
+        yield prove("determinism", self.file, self.repetition)
         yield prove("batch invariance", self.file, self.batch)
         if self.room < 1:
             return
@@ -67,6 +68,11 @@ class Reading:
             for one, two in zip(before, after, strict=True):
                 yield same(one[:-1], two[:-1], self.bound, "the last token was changed; those before should not know")
                 yield different(one[-1:], two[-1:], self.bound, "the last token was changed; its own state should be")
+
+    def repetition(self) -> Iterator[Finding]:
+        """The same texts twice give the same."""
+        for one, two in zip(self.run(self.texts), self.run(self.texts), strict=True):
+            yield same(one, two, self.bound, "the same texts twice")
 
     def batch(self) -> Iterator[Finding]:
         """A text gives the same alone, and in any place among others."""
@@ -108,7 +114,7 @@ class Reading:
 
     def other(self, ids: Array) -> Array:
         """Random ids, none of them padding and none of them the same."""
-        drawn: Array = self.random.integers(0, self.vocabulary, ids.shape)
+        drawn = np.asarray(self.random.integers(0, self.vocabulary, ids.shape))
         for _ in range(2):
             taken = (drawn == ids) | (drawn == self.pad)
             drawn = np.asarray((drawn + taken) % self.vocabulary)

@@ -19,6 +19,14 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class FactsReport:
+    """compared: fields of the manifest that the other side has, too. differing: how, by name."""
+
+    compared: int
+    differing: dict[str, str]
+
+
+@dataclass(frozen=True)
 class WeightsReport:
     """tensors: how many the bundle stores. compared: those that the network knows by name. differing: how, by name."""
 
@@ -195,6 +203,7 @@ class Report:
     level: Literal["quick", "full"]
     multiple: float
     tools: dict[str, str]
+    facts: FactsReport | None = None
     weights: WeightsReport | None = None
     tensors: TensorsReport | None = None
     properties: list[PropertyReport] | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from diptych.export.errors import ExportError
+from diptych.export.facts import facts_of
 from diptych.export.graphs import GraphSpec, graphs
 from diptych.export.parity.gate import Compared, Gate
 from diptych.export.parity.points import OnnxWatched, TorchWatched
@@ -18,6 +19,7 @@ from diptych.model.checkpoint import read_architecture
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle, file_digest
 from diptych.runtime.errors import BundleError
+from diptych.runtime.manifest import Manifest
 from diptych.runtime.providers import SessionSettings
 
 
@@ -54,7 +56,8 @@ def verify_bundle(
         announce("reading the checkpoint")
         folder = Path(checkpoint)
         source = read_source(folder, opened.manifest.task, _config(opened, folder), ignored_keys)
-        compared = with_checkpoint(opened, source, graphs(source.loaded.network, source.loaded.task), settings)
+        specs = graphs(source.loaded.network, source.loaded.task)
+        compared = with_checkpoint(opened, source, specs, facts_of(source, ignored_keys), settings)
     else:
         compared = with_bundle(opened, Bundle.open(Path(str(against))), settings)
     gate = Gate(compared, "full", announce)
@@ -87,8 +90,14 @@ def _config(bundle: Bundle, checkpoint: Path) -> Path | None:
     return copy if checkpoint.is_dir() and stood_in else None
 
 
-def with_checkpoint(bundle: Bundle, source: Source, specs: Sequence[GraphSpec], settings: SessionSettings) -> Compared:
-    """The bundle's graphs against the network, in float64 and float32."""
+def with_checkpoint(
+    bundle: Bundle,
+    source: Source,
+    specs: Sequence[GraphSpec],
+    facts: Manifest,
+    settings: SessionSettings,
+) -> Compared:
+    """The bundle's graphs against the network, in float64 and float32; facts: what its manifest should say."""
     expected = []
     if source.tokenizers is not None:
         expected.append((ports.TOKENIZER_FILE, source.tokenizers.source))
@@ -101,6 +110,7 @@ def with_checkpoint(bundle: Bundle, source: Source, specs: Sequence[GraphSpec], 
         spec=source.loaded.network.spec,
         reference="checkpoint",
         provider=settings.provider,
+        manifest=facts,
         weights=lambda: compare_with_network(bundle, source.loaded.network),
         tokenizers=expected,
         watched=lambda file: (
@@ -126,6 +136,7 @@ def with_bundle(bundle: Bundle, other: Bundle, settings: SessionSettings) -> Com
         spec=read_architecture(bundle.folder / "config.json", bundle.manifest.task),
         reference="bundle",
         provider=settings.provider,
+        manifest=other.manifest,
         weights=lambda: compare_with_bundle(bundle, other),
         tokenizers=[
             (name, Tokenizer.from_file(str(other.folder / name))) for name in names if (other.folder / name).is_file()

@@ -1,19 +1,15 @@
 """Write `docs/families.md` from what the tests of this folder prove: `make families`."""
 
-import json
-import os
 import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
+from recording import ROOT, recorded
+
 DOCUMENT = ROOT / "docs" / "families.md"
-# The file to which tests write what they proved, a JSON object a line.
-RECORD = "DIPTYCH_FAMILIES_RECORD"
 # Likeliest first; what comes first stands first where several are in one cell.
 FIRST = ("≤ 1e-5", "≤ 1e-4", "greedy", "4 beams", "safetensors")
 ENGINES = ("PyTorch", "ONNX")
@@ -61,13 +57,11 @@ def document(rows: Iterable[Row], transformers: str) -> str:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        record = Path(folder) / "proofs.jsonl"
-        tests = [sys.executable, "-m", "pytest", "-q", str(Path(__file__).parent), "-k", "not listed"]
-        outcome = subprocess.run(tests, cwd=ROOT, env=os.environ | {RECORD: str(record)}, check=False)
-        if outcome.returncode:
-            return outcome.returncode
-        proofs = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    try:
+        found = recorded(str(Path(__file__).parent), "-k", "not listed")
+    except subprocess.CalledProcessError as error:
+        return error.returncode
+    proofs = [each for each in found if "proof" in each]
     DOCUMENT.write_text(document(table(proofs), metadata.version("transformers")), encoding="utf-8")
     return 0
 

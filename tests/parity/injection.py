@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,11 @@ from diptych.model.networks import Network
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle, file_digest
 from diptych.runtime.graph import Array
+from diptych.runtime.manifest import Manifest
 
 Change = Callable[[Array], Array]
+# Of the results of operators where it is not their first input's.
+TYPES = {"Shape": ir.DataType.INT64, "Greater": ir.DataType.BOOL, "Where": ir.DataType.FLOAT}
 REWRITTEN = (ports.WEIGHTS_FILE, ports.MANIFEST_FILE, ports.VERIFICATION_FILE)
 
 
@@ -82,7 +84,7 @@ class Editor:
         values = [each if isinstance(each, ir.Value) else self.constant(each) for each in inputs]
         made = ir.node(kind, values, attributes=attributes)
         made.metadata_props[SCOPES] = user.metadata_props[SCOPES]
-        made.outputs[0].dtype = ir.DataType.INT64 if kind == "Shape" else values[0].dtype
+        made.outputs[0].dtype = TYPES.get(kind, values[0].dtype)
         self.graph.insert_before(user, made)
         return made
 
@@ -118,20 +120,20 @@ class Healthy:
     checkpoint: Path
     bundle: Path
 
-    @cached_property
-    def task(self) -> str:
-        return Bundle.open(self.bundle).manifest.task
-
 
 @dataclass
 class Planting:
-    """The graphs of a healthy bundle, by file, while faults are planted in them."""
+    """A healthy bundle while faults are planted in it: its graphs, by file, its manifest, and other files' texts."""
 
     healthy: Healthy
     models: dict[str, ir.Model] = field(init=False)
+    manifest: Manifest = field(init=False)
+    texts: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.models = {name: ir.load(self.healthy.bundle / name) for name in Bundle.open(self.healthy.bundle).graphs}
+        opened = Bundle.open(self.healthy.bundle)
+        self.models = {name: ir.load(opened.folder / name) for name in opened.graphs}
+        self.manifest = opened.manifest
 
     def editor(self, file: str) -> Editor:
         return Editor(self.models[file].graph)
@@ -146,12 +148,15 @@ class Planting:
             assert not np.array_equal(changed, value.const_value.numpy())
             value.const_value = ir.tensor(changed, name=name)
 
+    def change_file(self, name: str, change: Callable[[str], str]) -> None:
+        self.texts[name] = change((self.healthy.bundle / name).read_text(encoding="utf-8"))
+
     def network(self) -> Network:
         """A fresh one, to be traced again once it is spoilt."""
-        return load_checkpoint(self.healthy.checkpoint, self.healthy.task).network
+        return load_checkpoint(self.healthy.checkpoint, self.manifest.task).network
 
     def trace(self, file: str, network: Network) -> None:
-        (spec,) = (spec for spec in graphs(network, self.healthy.task) if spec.file == file)
+        (spec,) = (spec for spec in graphs(network, self.manifest.task) if spec.file == file)
         self.models[file] = trace(spec)
 
     def write(self, folder: Path) -> Path:
@@ -160,14 +165,14 @@ class Planting:
         for path in self.healthy.bundle.iterdir():
             if path.name not in REWRITTEN:
                 shutil.copyfile(path, folder / path.name)
+        for name, text in self.texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
         for model in self.models.values():
             RemoveUnusedNodesPass()(model)
             forget_shapes(model.graph)
         tensors = write_models(list(self.models.items()), folder)
-        manifest = Bundle.open(self.healthy.bundle).manifest
-        replace(manifest, files={name: file_digest(folder / name) for name in manifest.files}, tensors=tensors).write(
-            folder
-        )
+        files = {name: file_digest(folder / name) for name in self.manifest.files}
+        replace(self.manifest, files=files, tensors=tensors).write(folder)
         return folder
 
 

@@ -5,6 +5,7 @@ from math import exp, inf, sin
 from diptych.export.parity.report import (
     AnswerReport,
     BisectionReport,
+    FactsReport,
     Failure,
     Histogram,
     OutputReport,
@@ -45,6 +46,7 @@ def minimal() -> Report:
 def quick() -> Report:
     """As every export makes it."""
     report = _named("quick")
+    report.facts = FactsReport(10, {})
     report.weights = WeightsReport(62, 60, {})
     report.tensors = TensorsReport(_outputs(), Series(), Series(), Histogram())
     return report
@@ -53,6 +55,7 @@ def quick() -> Report:
 def full() -> Report:
     """A healthy one, with everything in it."""
     report = _named("full")
+    report.facts = FactsReport(10, {})
     report.weights = WeightsReport(62, 60, {})
     places = list(range(64))
     pasts = [0, 1, 2, 5, 17, 23, 30, 63, 511]
@@ -134,6 +137,7 @@ def hostile() -> Report:
     first = HOSTILE[0]
     report.task = report.family = report.provider = report.manifest = first
     report.tools = dict.fromkeys(HOSTILE[:3], first)
+    report.facts = FactsReport(1, {text: text for text in HOSTILE})
     report.weights = WeightsReport(1, 1, {text: text for text in HOSTILE})
     report.failures[:0] = [Failure(text, text, text) for text in HOSTILE]
     report.properties = [PropertyReport(text, text, False, 1.0, text, text) for text in HOSTILE]

@@ -41,10 +41,10 @@ def test_nothing_but_text_reaches_a_pipe(make: Make) -> None:
 def test_a_line_says_what_was_found_at_a_level() -> None:
     lines = printed(made_reports.full()).splitlines()
     assert lines[0].startswith("translate, marian: full verification on CPUExecutionProvider")
-    assert lines[1] == "ok    weights       0.4 s  62 tensors stored, 60 compared: all equal"
-    assert re.match(r"ok    tensors      12\.1 s  26 outputs in 23 cases: worst error \S+, 1\.6x float32's", lines[2])
-    assert lines[3].endswith("3 hold, 1 exempt (permutation: positions are learned)")
-    assert lines[4].endswith(
+    assert lines[2] == "ok    weights       0.4 s  62 tensors stored, 60 compared: all equal"
+    assert re.match(r"ok    tensors      12\.1 s  26 outputs in 23 cases: worst error \S+, 1\.6x float32's", lines[3])
+    assert lines[4].endswith("3 hold, 1 exempt (permutation: positions are learned)")
+    assert lines[5].endswith(
         "greedy: 102 of 102 identical; beam 4: 101 of 102 identical, 1 near-tie; "
         "least margin 3.1e-03, logit error 2.2e-06"
     )
@@ -53,8 +53,8 @@ def test_a_line_says_what_was_found_at_a_level() -> None:
 
 def test_what_was_not_checked_is_said() -> None:
     lines = printed(made_reports.quick()).splitlines()
-    assert [line.split()[:2] for line in lines[3:6]] == [["-", "properties"], ["-", "tokens"], ["-", "text"]]
-    assert all(line.endswith("not checked") for line in lines[3:6])
+    assert [line.split()[:2] for line in lines[4:7]] == [["-", "properties"], ["-", "tokens"], ["-", "text"]]
+    assert all(line.endswith("not checked") for line in lines[4:7])
 
 
 def test_the_verdict_names_the_first_failure_and_its_module() -> None:
@@ -62,7 +62,7 @@ def test_the_verdict_names_the_first_failure_and_its_module() -> None:
     lines = printed(report).splitlines()
     first = report.failures[0]
     assert lines[-1] == f"FAILED  tensors: {first.what} (module {first.module}); 14 more failures"
-    assert [line.split()[0] for line in lines[1:6]] == ["ok", "FAIL", "ok", "FAIL", "ok"]
+    assert [line.split()[0] for line in lines[1:7]] == ["ok", "ok", "FAIL", "ok", "FAIL", "ok"]
 
 
 def test_ten_failures_are_listed_and_the_rest_counted() -> None:
@@ -105,5 +105,5 @@ def test_without_times_there_is_no_column_for_them() -> None:
     file = io.StringIO()
     show(made_reports.full(), Console(file=file, width=80), {})
     lines = file.getvalue().splitlines()
-    assert lines[1] == "ok    weights     62 tensors stored, 60 compared: all equal"
+    assert lines[2] == "ok    weights     62 tensors stored, 60 compared: all equal"
     assert lines[-1] == "PASSED"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from diptych.export.parity.report import (
+    FactsReport,
     PropertyReport,
     Report,
     SearchReport,
@@ -15,7 +16,7 @@ from diptych.export.parity.report import (
     WeightsReport,
 )
 
-LEVELS = ("weights", "tensors", "properties", "tokens", "text")
+LEVELS = ("facts", "weights", "tensors", "properties", "tokens", "text")
 NOT_CHECKED = "not checked"
 # Emoji and Persian words need these two; other invisible characters may reorder or hide what stands around them.
 _JOINERS = "\u200c\u200d"
@@ -75,6 +76,7 @@ def findings(report: Report) -> list[Finding]:
     """One for each level, in order."""
     failed = {failure.level for failure in report.failures}
     told = {
+        "facts": _facts(report.facts) if report.facts else None,
         "weights": _weights(report.weights) if report.weights else None,
         "tensors": _tensors(report.tensors, report) if report.tensors else None,
         "properties": _properties(report.properties) if report.properties is not None else None,
@@ -85,6 +87,11 @@ def findings(report: Report) -> list[Finding]:
         Finding(level, level not in failed if told[level] or level in failed else None, told[level] or NOT_CHECKED)
         for level in LEVELS
     ]
+
+
+def _facts(facts: FactsReport) -> str:
+    result = f"{', '.join(facts.differing)} differ" if facts.differing else "all equal"
+    return f"{counted(facts.compared, 'field')} of the manifest: {result}"
 
 
 def _weights(weights: WeightsReport) -> str:
