@@ -48,10 +48,12 @@ class OrtGraph:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if settings.lean:
             options.add_session_config_entry("session.disable_prepacking", "1")
+            options.enable_cpu_mem_arena = False
         if settings.strict and provider != CPU:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
-            self.session = ort.InferenceSession(path, options, providers=[provider])
+            unwanted = ["ConstantFolding"] if settings.lean else []
+            self.session = ort.InferenceSession(path, options, providers=[provider], disabled_optimizers=unwanted)
         except Exception as error:  # ONNX Runtime's own exceptions share no base but this.
             if provider != CPU:
                 raise ProviderError(f"{provider} cannot run {path}: {error}") from error

@@ -13,7 +13,8 @@ _SUFFIX = "ExecutionProvider"
 class SessionSettings:
     """How sessions are made: the provider, intra-op threads (0 = one per core), and whether the CPU may help out.
 
-    lean: matrices stay in the mapped file; ONNX Runtime else keeps a copy of each in the order its kernels like best.
+    lean: matrices stay in the mapped file, of which ONNX Runtime else keeps copies, transposed or in the order that its
+    kernels like best, and memory goes back to the system after each run.
     """
 
     provider: str = "cpu"

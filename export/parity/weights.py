@@ -1,7 +1,6 @@
 """Before anything runs: are the weights that the bundle stores those of the network, number by number?"""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -15,12 +14,13 @@ from diptych.runtime.graph import Array
 def compare_with_network(bundle: Bundle, network: nn.Module) -> WeightsReport:
     """Tensors that the graphs call as the network does must be equal; what the exporter computed has other names."""
     known = dict(network.named_parameters(remove_duplicate=False)) | dict(network.named_buffers(remove_duplicate=False))
-    return _compare(bundle, {name: tensor.detach().numpy() for name, tensor in known.items()})
+    return _compare(bundle, lambda graph, name: known[name].detach().numpy() if name in known else None)
 
 
 def compare_with_bundle(bundle: Bundle, other: Bundle) -> WeightsReport:
-    """Tensors of one name must be equal in both."""
-    return _compare(bundle, {name: tensor.numpy() for name, tensor in _stored(other.folder, other.graphs)})
+    """Tensors of one name in the same graph must be equal in both."""
+    known = {(graph, name): tensor for graph, name, tensor in _stored(other)}
+    return _compare(bundle, lambda graph, name: known[graph, name].numpy() if (graph, name) in known else None)
 
 
 def module_of(tensor: str) -> str:
@@ -28,24 +28,25 @@ def module_of(tensor: str) -> str:
     return tensor.rpartition(".")[0]
 
 
-def _compare(bundle: Bundle, known: Mapping[str, Array]) -> WeightsReport:
+def _compare(bundle: Bundle, known: Callable[[str, str], Array | None]) -> WeightsReport:
     tensors, compared, differing = set(), set(), {}
-    for name, tensor in _stored(bundle.folder, bundle.graphs):
-        tensors.add(name)
-        if name in known:
-            compared.add(name)
-            difference = _difference(tensor.numpy(), known[name])
+    for graph, name, tensor in _stored(bundle):
+        tensors.add((graph, name))
+        expected = known(graph, name)
+        if expected is not None:
+            compared.add((graph, name))
+            difference = _difference(tensor.numpy(), expected)
             if difference:
                 differing[name] = difference
     return WeightsReport(len(tensors), len(compared), differing)
 
 
-def _stored(folder: Path, graphs: list[str]) -> Iterator[tuple[str, ir.TensorProtocol]]:
-    """Large tensors stay in their file until they are looked at."""
-    for name in graphs:
-        for value in ir.load(folder / name).graph.initializers.values():
+def _stored(bundle: Bundle) -> Iterator[tuple[str, str, ir.TensorProtocol]]:
+    """Graph, name, and tensor; large ones stay in their file until they are looked at."""
+    for graph in bundle.graphs:
+        for value in ir.load(bundle.folder / graph).graph.initializers.values():
             if value.const_value is not None:
-                yield str(value.name), value.const_value
+                yield graph, str(value.name), value.const_value
 
 
 def _difference(stored: Array, known: Array) -> str | None:

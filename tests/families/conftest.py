@@ -1,15 +1,13 @@
 """Models made once, and the record of what was proven about each."""
 
-import json
-import os
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
+import recording
 import transformers
 from families.case import Case
-from families.matrix import RECORD
 from families.twins import Engine, MakeTwins, Record, Twins, make_reference
 
 
@@ -39,17 +37,14 @@ def make_twins(tmp_path_factory: pytest.TempPathFactory) -> MakeTwins:
 
 
 @pytest.fixture(scope="session")
-def proofs() -> Iterator[list[dict[str, str]]]:
-    found: list[dict[str, str]] = []
+def proofs() -> Iterator[list[dict[str, Any]]]:
+    found: list[dict[str, Any]] = []
     yield found
-    if os.environ.get(RECORD):
-        lines = [json.dumps(proof, ensure_ascii=False, sort_keys=True) for proof in found]
-        with Path(os.environ[RECORD]).open("a", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in dict.fromkeys(lines)))
+    recording.keep(found)
 
 
 @pytest.fixture
-def record(proofs: list[dict[str, str]]) -> Record:
+def record(proofs: list[dict[str, Any]]) -> Record:
     """To be called last in a test, when it has passed: which engine gives what, of a model so stored."""
 
     def note(case: Case, engine: Engine, proof: str, layout: str = "safetensors") -> None:

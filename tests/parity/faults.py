@@ -45,6 +45,8 @@ MODELS: dict[str, Case] = {
     "bert": _model("bert, classify", num_hidden_layers=2),
     "roberta": _model("roberta, fill", num_hidden_layers=2),
 }
+# Those that get a tokenizer, too.
+WITH_TEXTS = ("bert",)
 
 FAULTS = [
     Fault("no causal mask", "gpt2", "decoder", made.no_causal_mask),

@@ -211,7 +211,7 @@ def other_root(e: Editor) -> None:
 
 
 def left_on(e: Editor) -> None:
-    """In operators that ONNX Runtime keeps, as it does not a Dropout. By this seed a session's first weight is dropped."""
+    """In operators that ONNX Runtime keeps, unlike a Dropout; by this seed the first weight of a session is dropped."""
     context = e.find("MatMul", "encoder.layers.0.self_attention", 1)
     weights = context.inputs[0]
     drawn = e.add(context, "RandomUniformLike", weights, seed=1.0)
