@@ -7,21 +7,21 @@ from typing import Literal
 
 from tokenizers import Tokenizer
 
-from diptych.export.parity import tokens as token_level
-from diptych.export.parity.bisect import bisect
+from diptych.export.parity.bisection.bisect import bisect
+from diptych.export.parity.bisection.points import OnnxWatched, Watched
 from diptych.export.parity.bounds import MULTIPLE
-from diptych.export.parity.cases import FULL, QUICK, Case
-from diptych.export.parity.decoding import Decoding
-from diptych.export.parity.facts import compare_facts
-from diptych.export.parity.points import OnnxWatched, Watched
-from diptych.export.parity.reading import Reading
+from diptych.export.parity.levels import tokens as token_level
+from diptych.export.parity.levels.cases import FULL, QUICK, Case
+from diptych.export.parity.levels.decoding import Decoding
+from diptych.export.parity.levels.facts import compare_facts
+from diptych.export.parity.levels.reading import Reading
+from diptych.export.parity.levels.samples import sample_lines
+from diptych.export.parity.levels.structure import prove_structure
+from diptych.export.parity.levels.tensors import Tensors, compare_tensors, limits, numbered_probes
+from diptych.export.parity.levels.texts import NEW_TOKENS, compare_texts, compare_tokenizers, open_task
+from diptych.export.parity.levels.weights import module_of
 from diptych.export.parity.report import PropertyReport, Report, WeightsReport
-from diptych.export.parity.samples import sample_lines
 from diptych.export.parity.sides import Sides, cached_decoder
-from diptych.export.parity.structure import prove_structure
-from diptych.export.parity.tensors import Tensors, compare_tensors, limits, numbered_probes
-from diptych.export.parity.texts import NEW_TOKENS, compare_texts, compare_tokenizers, open_task
-from diptych.export.parity.weights import module_of
 from diptych.model import architecture as arch
 from diptych.model.tasks import GENERATING
 from diptych.runtime import ports

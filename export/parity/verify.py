@@ -9,11 +9,11 @@ from tokenizers import Tokenizer
 from diptych.export.errors import ExportError
 from diptych.export.facts import facts_of
 from diptych.export.graphs import GraphSpec, graphs
+from diptych.export.parity.bisection.points import OnnxWatched, TorchWatched
 from diptych.export.parity.gate import Compared, Gate
-from diptych.export.parity.points import OnnxWatched, TorchWatched
+from diptych.export.parity.levels.weights import compare_with_bundle, compare_with_network
 from diptych.export.parity.report import Report
 from diptych.export.parity.sides import Sides, sessions
-from diptych.export.parity.weights import compare_with_bundle, compare_with_network
 from diptych.export.source import Source, read_source
 from diptych.model.checkpoint import read_architecture
 from diptych.runtime import ports

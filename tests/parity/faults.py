@@ -37,8 +37,8 @@ def _model(name: str, **changes: Any) -> Case:
 
 MODELS: dict[str, Case] = {
     "transformer": _model("transformer, translate", num_encoder_layers=2, num_decoder_layers=2, norm_first=True),
-    "bart": _model("bart, generate", encoder_layers=2, decoder_layers=2),
-    "t5": _model("t5, generate, as T5 1.0", num_layers=2),
+    "bart": _model("bart, generate", decoder_layers=2),
+    "t5": _model("t5, generate, as T5 1.0"),
     "gpt2": _model("gpt2, generate", n_layer=2),
     "llama": _model("llama, generate"),
     "opt": _model("opt, generate, as OPT-350M", num_hidden_layers=2),

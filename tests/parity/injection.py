@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from diptych.export.graphs import graphs
-from diptych.export.parity.scopes import Scopes
+from diptych.export.parity.bisection.scopes import Scopes
 from diptych.export.trace import SCOPES, trace
 from diptych.export.weights_file import write_models
 from diptych.model import load_checkpoint

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from diptych.export.parity.scopes import Scopes
+from diptych.export.parity.bisection.scopes import Scopes
 from diptych.runtime import ports
 from diptych.runtime.graph import Array
 

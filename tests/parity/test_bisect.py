@@ -12,8 +12,8 @@ from families.twins import SETTINGS, make_reference
 from parity.planting import FAULTS, A, B, Editor, plant, set_op
 
 from diptych.export.graphs import GraphSpec, graphs
-from diptych.export.parity.bisect import bisect, layer_errors
-from diptych.export.parity.points import OnnxWatched, Point, TorchWatched
+from diptych.export.parity.bisection.bisect import bisect, layer_errors
+from diptych.export.parity.bisection.points import OnnxWatched, Point, TorchWatched
 from diptych.export.parity.report import BisectionReport
 from diptych.export.trace import trace
 from diptych.export.weights_file import write_models
@@ -145,7 +145,7 @@ def test_a_few_values_at_a_time_find_the_same(make: Make, tmp_path: Path, monkey
     made = make("mbart")
     path = plant(made.path, tmp_path, FAULTS["attention's scale"][1])
     at_once = made.bisect(path)
-    monkeypatch.setattr("diptych.export.parity.comparison.GROUP", 20_000)
+    monkeypatch.setattr("diptych.export.parity.bisection.comparison.GROUP", 20_000)
     few = made.bisect(path)
     assert (few.module, few.nodes, few.note) == (at_once.module, at_once.nodes, at_once.note)
     assert [value.name for value in few.inputs] == [value.name for value in at_once.inputs]

@@ -3,7 +3,7 @@
 import onnx_ir as ir
 import pytest
 
-from diptych.export.parity.scopes import ROOT, Scopes
+from diptych.export.parity.bisection.scopes import ROOT, Scopes
 from diptych.export.trace import SCOPES
 
 

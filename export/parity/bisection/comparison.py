@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from diptych.export.parity.bisection.points import End, OnnxWatched, Point, Size, Watched
+from diptych.export.parity.bisection.scopes import ROOT
 from diptych.export.parity.bounds import Deviation
-from diptych.export.parity.points import End, OnnxWatched, Point, Size, Watched
-from diptych.export.parity.scopes import ROOT
 from diptych.runtime.graph import Array, Arrays
 
 # Bytes of the values, in float32, that an engine shows at once.

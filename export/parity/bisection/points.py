@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.hooks import RemovableHandle
 
 from diptych.export.graphs import GraphSpec
-from diptych.export.parity.scopes import ROOT, Scopes
+from diptych.export.parity.bisection.scopes import ROOT, Scopes
 from diptych.export.torch_graph import TorchGraph
 from diptych.runtime.engine import onnxruntime as ort
 from diptych.runtime.errors import BundleError, EngineError

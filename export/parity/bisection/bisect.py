@@ -7,11 +7,11 @@ a module's border.
 import math
 from dataclasses import replace
 
+from diptych.export.parity.bisection.comparison import Comparison
+from diptych.export.parity.bisection.points import End, OnnxWatched, Point, Watched
+from diptych.export.parity.bisection.scopes import ROOT
 from diptych.export.parity.bounds import Deviation
-from diptych.export.parity.comparison import Comparison
-from diptych.export.parity.points import End, OnnxWatched, Point, Watched
 from diptych.export.parity.report import BisectionReport, ValueReport
-from diptych.export.parity.scopes import ROOT
 from diptych.runtime.errors import BundleError, EngineError
 from diptych.runtime.graph import Arrays
 

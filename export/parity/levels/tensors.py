@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from diptych.export.parity.bounds import EPSILON, Deviation, pooled, scale_of
-from diptych.export.parity.cases import Case, Limits
-from diptych.export.parity.probes import Probe, probes
+from diptych.export.parity.levels.cases import Case, Limits
+from diptych.export.parity.levels.probes import Probe, probes
 from diptych.export.parity.report import Histogram, OutputReport, Series, TensorsReport
 from diptych.export.parity.sides import Sides
 from diptych.model import architecture as arch

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.export.parity.cases import Case, padding_mask
+from diptych.export.parity.levels.cases import Case, padding_mask
 from diptych.export.parity.sides import Engines
 from diptych.runtime import ports
 from diptych.runtime.decoder import CachedDecoder

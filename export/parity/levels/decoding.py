@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from diptych.export.parity.properties import Bound, Finding, allowed, different, exempt, prove, same
+from diptych.export.parity.levels.properties import Bound, Finding, allowed, different, exempt, prove, same
 from diptych.export.parity.report import PropertyReport
 from diptych.model import architecture as arch
 from diptych.runtime import ports

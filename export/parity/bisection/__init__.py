@@ -1,0 +1,1 @@
+"""Which module is at fault, if a graph is."""
