@@ -10,6 +10,12 @@ import numpy as np
 from diptych.runtime.graph import Array
 
 Padding = Literal["none", "left", "right", "ragged"]
+_PADDED = {
+    "none": "",
+    "left": ", padded on the left",
+    "right": ", padded on the right",
+    "ragged": ", padded on both sides",
+}
 LONGEST = -1  # In a case: as many as the model places, or memory allows.
 # Float64 attention scores, logits, or a cache: no case may need more for one of them.
 _BYTES = 1 << 27
@@ -34,24 +40,20 @@ class Case:
 
     def read(self) -> str:
         """What a graph that reads whole texts is given, in words."""
-        return f"{self.sources} of {self.source_length} tokens{self._padded(self.padding)}"
+        tokens = "1 token" if self.source_length == 1 else f"{self.source_length} tokens"
+        return f"{self.sources} of {tokens}{_PADDED[self.padding]}"
 
     def decoded(self, *, looks_back: bool) -> str:
         """What a graph with a cache is given, in words."""
-        rows = f"{self.sources * self.rows_per_source} rows"
-        looking = f" looking back at {self.read()}" if looks_back else self._padded(self.row_padding)
+        count = self.sources * self.rows_per_source
+        rows = "1 row" if count == 1 else f"{count} rows"
+        looking = f" looking back at {self.read()}" if looks_back else _PADDED[self.row_padding]
         return f"{rows}{looking}, {self.past} cached, {self.new} new"
 
     @property
     def row_padding(self) -> Padding:
         """Of a decoder's rows, which have padding before them if anywhere."""
         return "left" if self.padding == "ragged" else self.padding
-
-    @staticmethod
-    def _padded(padding: Padding) -> str:
-        return {"none": "", "left": ", padded left", "right": ", padded right", "ragged": ", padded on both sides"}[
-            padding
-        ]
 
 
 QUICK = (

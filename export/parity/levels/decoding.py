@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from diptych.export.parity.levels.properties import Bound, Finding, allowed, different, exempt, prove, same
+from diptych.export.parity.levels.properties import Bound, Finding, allowed, different, exempt, other_ids, prove, same
 from diptych.export.parity.report import PropertyReport
 from diptych.model import architecture as arch
 from diptych.runtime import ports
@@ -53,7 +53,7 @@ class Decoding:
         last = self.length - 1
         for place in {1, self.length // 2, last}:
             changed = self.ids.copy()
-            changed[:, place] = (changed[:, place] + 1) % self.vocabulary
+            changed[:, place] = other_ids(self.random, changed[:, place], self.vocabulary)
             for cached in {0, place // 2, max(place - 1, 0)}:
                 chunks = [cached, self.length - cached]
                 one, two = self.logits(self.ids, chunks=chunks), self.logits(changed, chunks=chunks)
@@ -114,7 +114,7 @@ class Decoding:
             yield same(found, plain, self.bound, f"{extra} more padding on the right of sources")
 
     def cross_attention(self) -> Iterator[Finding]:
-        """Rows know their own source, all of it and nothing else; not even those of the same text."""
+        """Rows know all of their own source, and nothing else."""
         plain = self.logits(self.ids)
         for source in range(_SOURCES):
             ids = self.sources.ids.copy()
@@ -122,12 +122,12 @@ class Decoding:
             others = [row for row in range(_SOURCES) if row != source]
             for place in {0, int(places[-1])}:
                 changed = ids.copy()
-                changed[source, place] = (changed[source, place] + 1) % self.manifest.source_vocabulary
+                changed[source, place] = self.other_source_ids(changed[source, place])
                 found = self.logits(self.ids, sources=Sources(changed, self.sources.mask))
                 detail = f"token {place} of source {source} was changed"
                 yield different(found[[source]], plain[[source]], self.bound, f"{detail}; its rows should know")
                 yield same(found[others], plain[others], self.bound, f"{detail}; rows of others should not know")
-        changed = np.where(self.sources.mask == 0, (ids + 1) % self.manifest.source_vocabulary, ids)
+        changed = np.where(self.sources.mask == 0, self.other_source_ids(ids), ids)
         found = self.logits(self.ids, sources=Sources(changed, self.sources.mask))
         yield same(found, plain, self.bound, "ids under the sources' padding were changed; no row should know")
         turned = self.logits(self.ids[::-1].copy(), sources=self.sources_at([2, 1, 0]))
@@ -162,6 +162,9 @@ class Decoding:
         vocabulary = self.manifest.source_vocabulary
         rows = [self.random.integers(0, vocabulary, length).tolist() for length in lengths]
         return Sources.pad(rows, self.manifest.tokens.pad)
+
+    def other_source_ids(self, ids: Array) -> Array:
+        return other_ids(self.random, ids, self.manifest.source_vocabulary)
 
     def sources_at(self, places: Sequence[int]) -> Sources:
         return Sources(self.sources.ids[list(places)], self.sources.mask[list(places)])

@@ -42,6 +42,15 @@ def different(one: Array, other: Array, bound: float, detail: str) -> Finding:
     return Finding(allowed(other, bound) / apart if apart else float("inf"), detail)
 
 
+def other_ids(random: np.random.Generator, ids: Array, vocabulary: int, avoided: int | None = None) -> Array:
+    """Drawn ids, none of them what it was, nor `avoided`. Not the next ones: neighbours may be alike, if unused."""
+    drawn = np.asarray(random.integers(0, vocabulary, ids.shape))
+    for _ in range(2):
+        taken = (drawn == ids) | (drawn == avoided)
+        drawn = np.asarray((drawn + taken) % vocabulary)
+    return drawn
+
+
 def prove(name: str, graph: str, runs: Callable[[], Iterator[Finding]]) -> PropertyReport:
     """The worst of a property's findings; a graph that cannot run one of them does not have it."""
     try:

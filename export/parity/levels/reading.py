@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diptych.export.parity.levels.properties import Bound, Finding, different, exempt, prove, same
+from diptych.export.parity.levels.properties import Bound, Finding, different, exempt, other_ids, prove, same
 from diptych.export.parity.report import PropertyReport
 from diptych.model import architecture as arch
 from diptych.runtime import ports
@@ -114,8 +114,4 @@ class Reading:
 
     def other(self, ids: Array) -> Array:
         """Random ids, none of them padding and none of them the same."""
-        drawn = np.asarray(self.random.integers(0, self.vocabulary, ids.shape))
-        for _ in range(2):
-            taken = (drawn == ids) | (drawn == self.pad)
-            drawn = np.asarray((drawn + taken) % self.vocabulary)
-        return drawn
+        return other_ids(self.random, ids, self.vocabulary, self.pad)
