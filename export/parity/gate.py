@@ -126,7 +126,7 @@ class Gate:
 
     def _tensors(self) -> None:
         sizes = limits(self.sides, self.manifest, self.compared.spec)
-        self.tensors = compare_tensors(self.sides, self.manifest, list(sizes.place(_GRIDS[self.level])))
+        self.tensors = compare_tensors(self.sides, self.manifest, sizes.place(_GRIDS[self.level]))
         found = self.report.tensors = self.tensors.report(sizes.left_out() if self.level == "full" else [])
         for problem in self.tensors.cannot_run:
             self.report.fail("tensors", problem)

@@ -44,9 +44,10 @@ MODELS: dict[str, Case] = {
     "opt": _model("opt, generate, as OPT-350M", num_hidden_layers=2),
     "bert": _model("bert, classify", num_hidden_layers=2),
     "roberta": _model("roberta, fill", num_hidden_layers=2),
+    "distilbert": _model("distilbert, answer"),
 }
 # Those that get a tokenizer, too.
-WITH_TEXTS = ("bert",)
+WITH_TEXTS = ("bert", "distilbert")
 
 FAULTS = [
     Fault("no causal mask", "gpt2", "decoder", made.no_causal_mask),
@@ -140,6 +141,7 @@ FAULTS = [
     Fault("logits already log-softmaxed", "opt", "head", in_graph(M, made.softmaxed)),
     Fault("logits of all tokens", "opt", M, in_graph(M, made.skipped("Slice", ""))),
     Fault("class read from the last slot", "bert", "head", in_graph(M, made.last_slot)),
+    Fault("start and end of answers swapped", "distilbert", M, in_graph(M, made.swapped_ends)),
     Fault("tokenizer adds no end", "bert", None, made.no_end),
     Fault("labels in another order", "bert", None, made.other_labels),
     Fault("another end token", "gpt2", None, made.other_end),

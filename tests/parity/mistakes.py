@@ -242,6 +242,10 @@ def softmaxed(e: Editor) -> None:
     e.after(e.value(ports.LOGITS), "LogSoftmax")
 
 
+def swapped_ends(e: Editor) -> None:
+    e.swap_names("start_logits", "end_logits")
+
+
 def last_slot(e: Editor) -> None:
     e.change(e.find("Gather", "head"), 1, lambda place: place - 1)
 

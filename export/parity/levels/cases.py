@@ -1,6 +1,6 @@
 """The sizes on which graphs are compared: none of them was traced, and each has caught a mistake somewhere."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import isqrt
 from typing import Literal
@@ -88,29 +88,41 @@ class Limits:
     """Sizes of a model.
 
     source, target: the most tokens of each side, `None` is no limit. heads: of attention. cached: numbers cached for a
-    token. vocab_size: numbers that an output has for a token.
+    token. read: numbers put out for a token that is read.
     """
 
     source: int | None
     target: int | None
     heads: int
     cached: int
-    vocab_size: int
+    read: int
 
-    def place(self, cases: Iterable[Case]) -> Iterator[Case]:
-        """The cases that fit the model, the longest made as long as it goes."""
-        for case in cases:
-            rows = case.sources * case.rows_per_source
-            placed = replace(
-                case,
-                source_length=self._longest_source if case.source_length == LONGEST else case.source_length,
-                past=self._longest_past(rows) - case.new if case.past == LONGEST else case.past,
-                new=self._longest_new if case.new == LONGEST else case.new,
-            )
-            fits_source = self.source is None or placed.source_length <= self.source
-            fits_target = self.target is None or placed.past + placed.new <= self.target
-            if fits_source and fits_target and placed.past >= 0:
-                yield placed
+    def place(self, cases: Iterable[Case]) -> list[Case]:
+        """Each case once it fits the model: the longest as long as it goes, others cut where it ends."""
+        return list(dict.fromkeys(self._placed(case) for case in cases))
+
+    def left_out(self) -> list[str]:
+        """What no case reaches, in words."""
+        found = []
+        if self.source is not None and self._longest_source < self.source:
+            found.append(f"sources longer than {self._longest_source} tokens (the model reads {self.source})")
+        if self.target is not None and self._longest_row(1) < self.target:
+            found.append(f"positions from {self._longest_row(1)} (the model has {self.target})")
+        return found
+
+    def _placed(self, case: Case) -> Case:
+        source = self._longest_source if case.source_length == LONGEST else case.source_length
+        new = self._longest_new if case.new == LONGEST else case.new
+        most = self._longest_row(case.sources * case.rows_per_source)
+        new = min(new, most)
+        past = most if case.past == LONGEST else case.past
+        return replace(
+            case,
+            source_length=min(source, self.source or source),
+            past=min(past, most - new),
+            new=new,
+            keep=min(case.keep, new),
+        )
 
     @property
     def _square(self) -> int:
@@ -119,24 +131,16 @@ class Limits:
 
     @property
     def _longest_source(self) -> int:
-        return min(self.source or self._square, self._square, _BYTES // (8 * self.vocab_size))
+        return min(self.source or self._square, self._square, _BYTES // (8 * self.read))
 
     @property
     def _longest_new(self) -> int:
         return min(self.target or self._square, self._square)
 
-    def _longest_past(self, rows: int) -> int:
-        most = min(_BYTES // max(4 * self.cached * rows, 1), _MOST_CACHED)
+    def _longest_row(self, rows: int) -> int:
+        """Cached and new tokens, where a batch has so many rows."""
+        most = max(1, min(_BYTES // max(4 * self.cached * rows, 1), _MOST_CACHED))
         return min(self.target or most, most)
-
-    def left_out(self) -> list[str]:
-        """What no case reaches, in words."""
-        found = []
-        if self.source is not None and self._longest_source < self.source:
-            found.append(f"sources longer than {self._longest_source} tokens (the model reads {self.source})")
-        if self.target is not None and self._longest_past(1) < self.target:
-            found.append(f"positions from {self._longest_past(1)} (the model has {self.target})")
-        return found
 
 
 def padding_mask(rows: int, length: int, padding: Padding) -> Array:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -139,13 +140,13 @@ def limits(sides: Sides, manifest: Manifest, spec: arch.Architecture) -> Limits:
     caches = [
         shape for graph in sides.truth.values() for name, shape in graph.inputs.items() if name.startswith("past")
     ]
-    outputs = [shape for graph in sides.truth.values() for shape in graph.outputs.values()]
+    reader = sides.truth.get(ports.ENCODER_FILE) or sides.truth[ports.MODEL_FILE]
     return Limits(
         source=manifest.source_positions,
         target=manifest.target_positions,
         heads=max(layer.attention.heads for stack in _stacks(spec) for layer in stack.layers),
         cached=sum(int(shape[1]) * int(shape[3]) for shape in caches),
-        vocab_size=max((axis for shape in outputs for axis in shape[-1:] if isinstance(axis, int)), default=1),
+        read=max(prod(axis for axis in shape if isinstance(axis, int)) for shape in reader.outputs.values()),
     )
 
 
