@@ -43,7 +43,7 @@ class Bundle:
 
     def decoder(self, settings: SessionSettings) -> CachedDecoder:
         """Sessions over an encoder's and a decoder's graph, or over one graph that is a decoder alone."""
-        if not (self.folder / ports.DECODER_FILE).is_file():
+        if ports.DECODER_FILE not in self.manifest.files:
             return CachedDecoder(None, self.model(settings))
         return CachedDecoder(
             OrtGraph(self.folder / ports.ENCODER_FILE, settings), OrtGraph(self.folder / ports.DECODER_FILE, settings)

@@ -14,6 +14,7 @@ MANIFEST_FILE = "diptych.json"
 VERIFICATION_FILE = "verification.json"
 TOKENIZER_FILE = "tokenizer.json"
 TARGET_TOKENIZER_FILE = "target_tokenizer.json"
+TOKENIZER_FILES = (TOKENIZER_FILE, TARGET_TOKENIZER_FILE)
 
 INPUT_IDS = "input_ids"
 TOKEN_TYPE_IDS = "token_type_ids"  # noqa: S105

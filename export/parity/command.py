@@ -9,9 +9,9 @@ from rich.console import Console
 from diptych.export.errors import ExportError
 from diptych.export.parity.display.html import page
 from diptych.export.parity.display.table import show
-from diptych.export.parity.verify import verify_bundle
+from diptych.export.parity.verify import verify_bundle, write_verification
 from diptych.model.errors import CheckpointError, CheckpointNotFoundError
-from diptych.runtime.console import debug_option, note
+from diptych.runtime.console import debug_option, note, warn
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(path_type=Path)
@@ -21,6 +21,7 @@ _FOLDER = click.Path(path_type=Path)
 @click.argument("bundle", type=_FOLDER)
 @click.option("--checkpoint", type=_FOLDER, help="Compare with this checkpoint, in PyTorch.")
 @click.option("--against", type=_FOLDER, metavar="BUNDLE", help="Compare with another bundle, on the CPU.")
+@click.option("--config", type=_FOLDER, metavar="FILE", help="Stands for the checkpoint's config.json.")
 @click.option(
     "--texts",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -38,6 +39,7 @@ def verify(
     bundle: Path,
     checkpoint: Path | None,
     against: Path | None,
+    config: Path | None,
     texts: Path | None,
     bisect: bool,
     json_path: Path | None,
@@ -68,11 +70,13 @@ def verify(
             bundle,
             checkpoint=checkpoint,
             against=against,
+            config=config,
             texts=None if texts is None else _lines(texts),
             bisect=bisect,
             provider=provider,
             threads=threads,
             ignored_keys=ignored,
+            keep=False,
             announce=lambda stage: note(f"{stage} …"),
             seconds=seconds,
         )
@@ -80,6 +84,11 @@ def verify(
         failure = ExportError(str(error))
         failure.exit_status = 2 if isinstance(error, CheckpointNotFoundError) else 1
         raise failure from error
+    if checkpoint is not None:
+        try:
+            write_verification(bundle, report)
+        except OSError as error:
+            warn(f"the result is not kept in the bundle: {error}")
     show(report, Console(highlight=False, markup=False), seconds)
     if json_path is not None:
         text = json.dumps(report.as_json(), indent=1, sort_keys=True, ensure_ascii=False)

@@ -89,7 +89,7 @@ class Gate:
             self._timed("properties", self._properties)
         if generates and (self.level == "full" or self.report.passed):
             self._timed("tokens", lambda: self._tokens(lines))
-        if self.level == "full" and (self.bundle.folder / ports.TOKENIZER_FILE).is_file():
+        if self.level == "full" and ports.TOKENIZER_FILE in self.manifest.files:
             self._timed("text", lambda: self._text(lines))
         return self.report
 
@@ -115,7 +115,7 @@ class Gate:
         self.seconds[name] = time.monotonic() - start
 
     def _facts(self) -> None:
-        found = self.report.facts = compare_facts(self.manifest, self.compared.manifest)
+        found = self.report.facts = compare_facts(self.manifest, self.compared.manifest, dict(self.compared.tokenizers))
         for name, difference in found.differing.items():
             self.report.fail("facts", f"{name}: {difference}")
 
@@ -162,7 +162,7 @@ class Gate:
     def _tokens(self, lines: Sequence[str] | None) -> None:
         subject, reference = cached_decoder(self.sides.subject), cached_decoder(self.sides.decoding)
         sources = token_level.random_sources(self.manifest, continued=subject.encoder is None)
-        if self.level == "full" and (self.bundle.folder / ports.TOKENIZER_FILE).is_file():
+        if self.level == "full" and ports.TOKENIZER_FILE in self.manifest.files:
             sources += self._encoded(lines)
         found = token_level.compare_tokens(subject, reference, self.manifest, sources, self._logit_error())
         self.report.tokens = found

@@ -17,7 +17,7 @@ from diptych.export.parity.sides import Sides, sessions
 from diptych.export.source import Source, read_source
 from diptych.model.checkpoint import read_architecture
 from diptych.runtime import ports
-from diptych.runtime.bundle import Bundle, file_digest
+from diptych.runtime.bundle import Bundle
 from diptych.runtime.errors import BundleError
 from diptych.runtime.manifest import Manifest
 from diptych.runtime.providers import SessionSettings
@@ -28,23 +28,26 @@ def verify_bundle(
     *,
     checkpoint: Path | str | None = None,
     against: Path | str | None = None,
+    config: Path | str | None = None,
     texts: Sequence[str] | None = None,
     bisect: bool = False,
     provider: str = "cpu",
     threads: int = 0,
     ignored_keys: Collection[str] = (),
+    keep: bool = True,
     announce: Callable[[str], None] = lambda stage: None,
     seconds: dict[str, float] | None = None,
 ) -> Report:
     """Prove that a bundle computes what `checkpoint` does in PyTorch, or what the bundle `against` does on the CPU.
 
-    texts: lines as `diptych run` reads them, to compare answers on; else texts that come along. bisect: find the first
-    module at fault, if there is a fault. provider, threads: of the sessions under test. ignored_keys: of the
-    checkpoint's configuration. announce: told the name of each stage as it begins. seconds: gets each level's time.
+    config: a file that stands for the checkpoint's config.json, as it did in the export. texts: lines as `diptych run`
+    reads them, to compare answers on; else texts that come along. bisect: find the first module at fault, if there is a
+    fault. provider, threads: of the sessions under test. ignored_keys: of the checkpoint's configuration. keep: write
+    the bundle's `verification.json` anew after a comparison with a checkpoint. announce: told the name of each stage as
+    it begins. seconds: gets each level's time.
 
-    The bundle's `verification.json` is written anew after a comparison with a checkpoint. Raises BundleError if a file
-    or a tensor is not what the manifest says, ExportError or CheckpointError (ValueErrors) if the other side cannot be
-    read, ProviderError; what the comparison itself finds is in the report.
+    Raises BundleError if a file or a tensor is not what the manifest says, ExportError or CheckpointError (ValueErrors)
+    if the other side cannot be read, ProviderError; what the comparison itself finds is in the report.
     """
     if (checkpoint is None) == (against is None):
         raise ExportError("a bundle is verified against a checkpoint or against another bundle: give one of them")
@@ -55,16 +58,18 @@ def verify_bundle(
     if checkpoint is not None:
         announce("reading the checkpoint")
         folder = Path(checkpoint)
-        source = read_source(folder, opened.manifest.task, _config(opened, folder), ignored_keys)
+        source = read_source(folder, opened.manifest.task, Path(config) if config else _config(opened), ignored_keys)
         specs = graphs(source.loaded.network, source.loaded.task)
         compared = with_checkpoint(opened, source, specs, facts_of(source, ignored_keys), settings)
     else:
-        compared = with_bundle(opened, Bundle.open(Path(str(against))), settings)
+        other = Bundle.open(Path(str(against)))
+        other.check_weights()
+        compared = with_bundle(opened, other, settings)
     gate = Gate(compared, "full", announce)
     report = gate.run(texts)
     if bisect:
         gate.bisect()
-    if checkpoint is not None:
+    if keep and checkpoint is not None:
         write_verification(opened.folder, report)
     if seconds is not None:
         seconds.update(gate.seconds)
@@ -82,12 +87,9 @@ def write_verification(folder: Path, report: Report) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _config(bundle: Bundle, checkpoint: Path) -> Path | None:
-    """The bundle's own copy where another file stood for the checkpoint's config.json when it was exported."""
-    copy, own = bundle.folder / "config.json", checkpoint / "config.json"
-    known = bundle.manifest.source.values()
-    stood_in = copy.is_file() and file_digest(copy) in known and not (own.is_file() and file_digest(own) in known)
-    return copy if checkpoint.is_dir() and stood_in else None
+def _config(bundle: Bundle) -> Path | None:
+    """The bundle's own copy, where a file of another name stood for the checkpoint's config.json."""
+    return None if "config.json" in bundle.manifest.source else bundle.folder / "config.json"
 
 
 def with_checkpoint(
@@ -128,8 +130,8 @@ def with_bundle(bundle: Bundle, other: Bundle, settings: SessionSettings) -> Com
             f"{bundle.folder} is made to {bundle.manifest.task} ({', '.join(bundle.graphs)}), {other.folder} to "
             f"{other.manifest.task} ({', '.join(other.graphs)}); there is nothing to compare"
         )
+    names = [name for name in ports.TOKENIZER_FILES if name in other.manifest.files]
     plain = SessionSettings(threads=settings.threads, lean=settings.lean)
-    names = (ports.TOKENIZER_FILE, ports.TARGET_TOKENIZER_FILE)
     return Compared(
         bundle=bundle,
         sides=Sides.with_bundle(sessions(bundle, settings), other, plain),
@@ -139,7 +141,9 @@ def with_bundle(bundle: Bundle, other: Bundle, settings: SessionSettings) -> Com
         manifest=other.manifest,
         weights=lambda: compare_with_bundle(bundle, other),
         tokenizers=[
-            (name, Tokenizer.from_file(str(other.folder / name))) for name in names if (other.folder / name).is_file()
+            (name, Tokenizer.from_file(str(other.folder / name)))
+            for name in ports.TOKENIZER_FILES
+            if name in other.manifest.files
         ],
         watched=lambda file: (
             OnnxWatched(bundle.folder / file, settings),

@@ -57,8 +57,8 @@ class TextGenerator:
     def open(cls, bundle: Bundle, settings: SessionSettings) -> Self:
         """Raises BundleError or ProviderError if the bundle's graphs cannot be run for this."""
         tokenizer = Tokenizer(bundle.folder / ports.TOKENIZER_FILE, bundle.manifest.tokens.unknown)
-        other = bundle.folder / ports.TARGET_TOKENIZER_FILE
-        target_tokenizer = Tokenizer(other) if other.is_file() else None
+        has_own = ports.TARGET_TOKENIZER_FILE in bundle.manifest.files
+        target_tokenizer = Tokenizer(bundle.folder / ports.TARGET_TOKENIZER_FILE) if has_own else None
         return cls(tokenizer, Generator(bundle.decoder(settings), bundle.manifest), target_tokenizer)
 
     @overload

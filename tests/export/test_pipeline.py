@@ -19,8 +19,10 @@ import torch
 
 from diptych.export import ExportError, ParityError, TargetExistsError, export_checkpoint, pipeline, weights_file
 from diptych.export.graphs import GraphSpec
+from diptych.export.source import Source
 from diptych.model import CheckpointError, CheckpointNotFoundError
 from diptych.runtime.bundle import Bundle
+from diptych.runtime.manifest import Manifest
 
 FILES = {
     "config.json",
@@ -135,9 +137,17 @@ def test_verification_is_kept(transformer_bundle: Path) -> None:
     verification = json.loads((transformer_bundle / "verification.json").read_text(encoding="utf-8"))
     assert verification["passed"] is True
     assert verification["failures"] == []
-    assert verification["tokens"]["greedy"]["faults"] == 0
-    assert 0 <= max(error for error, _ in verification["errors"].values()) < 1e-5
-    assert set(verification["errors"]) == {
+    assert verification["level"] == "quick"
+    assert verification["manifest"] == digest((transformer_bundle / "diptych.json").read_bytes())
+    assert verification["facts"]["differing"] == verification["weights"]["differing"] == {}
+    assert [(search["name"], search["faults"]) for search in verification["tokens"]["searches"]] == [
+        ("greedy", 0),
+        ("beam 4", 0),
+    ]
+    assert (verification["properties"], verification["text"]) == (None, None)
+    outputs = verification["tensors"]["outputs"]
+    assert all(0 <= output["ratio"] <= verification["multiple"] for output in outputs)
+    assert {output["output"] for output in outputs} == {
         "last_hidden_state",
         "logits",
         *(
@@ -151,7 +161,7 @@ def test_verification_is_kept(transformer_bundle: Path) -> None:
 
 @pytest.mark.usefixtures("known_graphs")
 def test_without_verification(transformer_checkpoint: Path, tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(pipeline, "check_parity", raiser(AssertionError))
+    monkeypatch.setattr(pipeline, "Gate", raiser(AssertionError))
     assert export_checkpoint(transformer_checkpoint, tmp_path / "bundle", verify=False) is None
     assert set(contents(tmp_path / "bundle")) == FILES - {"verification.json"}
     assert Bundle.open(tmp_path / "bundle").manifest.family == "transformer"
@@ -220,7 +230,9 @@ def test_bundle_behind_a_link_is_replaced_by_force(transformer_checkpoint: Path,
 
 @pytest.mark.usefixtures("known_graphs")
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, MemoryError])
-@pytest.mark.parametrize("stage", ["trace", "write_models", "_facts", "check_parity", "_move_into_place"])
+@pytest.mark.parametrize(
+    "stage", ["trace", "write_models", "facts_of", "Gate", "write_verification", "_move_into_place"]
+)
 def test_failure_leaves_everything_as_it_was(
     stage: str, failure: Failure, transformer_checkpoint: Path, earlier: Path, monkeypatch: Patch
 ) -> None:
@@ -278,9 +290,10 @@ def test_altered_weight_is_a_parity_error(
         return write_models(models, folder)
 
     monkeypatch.setattr(pipeline, "write_models", alter_and_write)
-    with pytest.raises(ParityError, match="relative error") as caught:
+    with pytest.raises(ParityError, match=f"weights: {name}") as caught:
         export_checkpoint(transformer_checkpoint, tmp_path / "bundle")
     assert isinstance(caught.value, ValueError)
+    assert f"the first module at fault: {name.rpartition('.')[0]}" in str(caught.value)
     assert not everything(tmp_path)
 
 
@@ -289,13 +302,14 @@ def test_altered_network_is_a_parity_error(transformer_checkpoint: Path, earlier
     """PyTorch's side changes after its graphs were made; the earlier bundle stays."""
     before, verify = contents(earlier), pipeline._verify
 
-    def alter_and_verify(staging: Path, specs: list[GraphSpec]) -> Any:
+    def alter_and_verify(staging: Path, source: Source, specs: list[GraphSpec], facts: Manifest) -> Any:
         specs[1].module.get_parameter("decoder.layers.0.cross_attention.output.weight").mul_(1.01)
-        return verify(staging, specs)
+        return verify(staging, source, specs, facts)
 
     monkeypatch.setattr(pipeline, "_verify", alter_and_verify)
-    with pytest.raises(ParityError, match="logits"):
+    with pytest.raises(ParityError, match="logits") as caught:
         export_checkpoint(transformer_checkpoint, earlier, force=True)
+    assert "the first module at fault: decoder.layers.0.cross_attention.output" in str(caught.value)
     assert contents(earlier) == before
     assert [path.name for path in earlier.parent.iterdir()] == ["bundle"]
 

@@ -58,7 +58,7 @@ class Editor:
         self.graph.register_initializer(made)
         return made
 
-    def change(self, node: ir.Node, place: int, change: Change) -> None:
+    def set_input(self, node: ir.Node, place: int, change: Change) -> None:
         """Give this node alone another constant."""
         value = node.inputs[place]
         assert value is not None
@@ -88,8 +88,11 @@ class Editor:
         self.graph.insert_before(user, made)
         return made
 
-    def set(self, node: ir.Node, name: str, value: Any) -> None:
-        """Another attribute of an operator."""
+    def set_shape(self, node: ir.Node, shape: list[int]) -> None:
+        """A fixed one for a Reshape."""
+        node.replace_input_with(1, self.constant(shape))
+
+    def set_attribute(self, node: ir.Node, name: str, value: Any) -> None:
         node.attributes[name] = ir.convenience.convert_attribute(name, value)
 
     def after(self, value: ir.Value, kind: str) -> None:
@@ -105,6 +108,12 @@ class Editor:
         self.graph.insert_after(maker, made)
         value.name = f"{name} before"
         made.outputs[0].name = name
+
+    def swap(self, one: tuple[ir.Node, int], other: tuple[ir.Node, int]) -> None:
+        """Inputs of two nodes, or of one."""
+        first, second = one[0].inputs[one[1]], other[0].inputs[other[1]]
+        one[0].replace_input_with(one[1], second)
+        other[0].replace_input_with(other[1], first)
 
     def swap_names(self, one: str, other: str) -> None:
         """Of two outputs of the graph."""

@@ -57,7 +57,7 @@ def sees_the_next(e: Editor) -> None:
 
 def sees_padding(module: str, place: int = 0) -> Edit:
     """No mask has a 2."""
-    return lambda e: e.change(e.find("Equal", module, place), 1, lambda hidden: hidden + 2)
+    return lambda e: e.set_input(e.find("Equal", module, place), 1, lambda hidden: hidden + 2)
 
 
 def past_of_the_sources(e: Editor) -> None:
@@ -69,7 +69,7 @@ def past_of_the_sources(e: Editor) -> None:
 
 
 def weak_mask(e: Editor) -> None:
-    e.change(e.find("Where", "decoder"), 1, lambda lowest: np.full_like(lowest, -10))
+    e.set_input(e.find("Where", "decoder"), 1, lambda lowest: np.full_like(lowest, -10))
 
 
 # Sizes that became numbers
@@ -77,7 +77,7 @@ def weak_mask(e: Editor) -> None:
 
 def fixed(layer: str, shape: list[int]) -> Edit:
     """Of what attention gives back, [rows, tokens, width]."""
-    return lambda e: e.find("Reshape", f"{layer}.self_attention", -1).replace_input_with(1, e.constant(shape))
+    return lambda e: e.set_shape(e.find("Reshape", f"{layer}.self_attention", -1), shape)
 
 
 # Positions, token types and their tables
@@ -97,7 +97,7 @@ def clipped_positions(e: Editor) -> None:
 
 def placed_padding(e: Editor) -> None:
     """No id is that of padding."""
-    e.change(e.find("Equal", "encoder"), 1, lambda pad: pad * 0 - 1)
+    e.set_input(e.find("Equal", "encoder"), 1, lambda pad: pad * 0 - 1)
 
 
 def no_types(e: Editor) -> None:
@@ -105,7 +105,7 @@ def no_types(e: Editor) -> None:
 
 
 def next_buckets(e: Editor) -> None:
-    e.change(e.find("GatherND", "decoder.relative"), 0, lambda table: np.roll(table, 1))
+    e.set_input(e.find("GatherND", "decoder.relative"), 0, lambda table: np.roll(table, 1))
 
 
 def halves(table: Array) -> Array:
@@ -148,7 +148,7 @@ def swapped_entries(e: Editor) -> None:
 
 
 def over_queries(e: Editor) -> None:
-    e.set(e.find("Softmax", "decoder.layers.0.cross_attention"), "axis", -2)
+    e.set_attribute(e.find("Softmax", "decoder.layers.0.cross_attention"), "axis", -2)
 
 
 def turned_cache(e: Editor) -> None:
@@ -172,7 +172,7 @@ def other_split(e: Editor) -> None:
     rows, length, heads, width = split.inputs[1].producer().inputs
     split.replace_input_with(1, e.add(split, "Concat", rows, length, width, heads, axis=0).outputs[0])
     (transposed,) = split.outputs[0].consumers()
-    e.set(transposed, "perm", [0, 3, 1, 2])
+    e.set_attribute(transposed, "perm", [0, 3, 1, 2])
 
 
 # Layers
@@ -195,19 +195,19 @@ def no_residual(e: Editor) -> None:
 
 def other_gelu(e: Editor) -> None:
     for layer in (0, 1):
-        e.set(e.find("Gelu", f"encoder.layers.{layer}.feed_forward"), "approximate", "tanh")
+        e.set_attribute(e.find("Gelu", f"encoder.layers.{layer}.feed_forward"), "approximate", "tanh")
 
 
 def other_epsilon(e: Editor) -> None:
     for node in e.nodes:
         if node.op_type == "LayerNormalization":
-            e.set(node, "epsilon", 1e-5)
+            e.set_attribute(node, "epsilon", 1e-5)
 
 
 def other_root(e: Editor) -> None:
     for module in e.scopes.modules:
         if module.endswith("norm"):
-            e.change(e.find("Add", module), 1, lambda epsilon: epsilon * 10)
+            e.set_input(e.find("Add", module), 1, lambda epsilon: epsilon * 10)
 
 
 def left_on(e: Editor) -> None:
@@ -235,7 +235,7 @@ def one_more(weight: Array) -> Array:
 
 def earlier_head(e: Editor) -> None:
     """As training left it that did not know the two were one."""
-    e.change(e.find("Transpose", "head"), 0, lambda weight: weight * 0.99)
+    e.set_input(e.find("Transpose", "head"), 0, lambda weight: weight * 0.99)
 
 
 def softmaxed(e: Editor) -> None:
@@ -247,7 +247,7 @@ def swapped_ends(e: Editor) -> None:
 
 
 def last_slot(e: Editor) -> None:
-    e.change(e.find("Gather", "head"), 1, lambda place: place - 1)
+    e.set_input(e.find("Gather", "head"), 1, lambda place: place - 1)
 
 
 # Texts and what the manifest says of them

@@ -7,55 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
+from parity.injection import Editor
 
-from diptych.export.parity.bisection.scopes import Scopes
 from diptych.runtime import ports
-from diptych.runtime.graph import Array
 
-Edit = Callable[["Editor"], None]
-
-
-class Editor:
-    """A graph in which a fault is to be planted."""
-
-    def __init__(self, graph: ir.Graph) -> None:
-        self.graph = graph
-        self.scopes = Scopes(graph)
-
-    def find(self, kind: str, module: str, place: int = 0) -> ir.Node:
-        """A module's own node."""
-        nodes = list(self.graph)
-        own = [n for at, n in enumerate(nodes) if self.scopes.module_at(at) == module and n.op_type == kind]
-        return own[place]
-
-    def set_input(self, node: ir.Node, place: int, change: Callable[[Array], Array]) -> None:
-        """Give this node alone another constant."""
-        value = node.inputs[place]
-        assert value is not None
-        assert value.const_value is not None
-        changed = np.array(change(value.const_value.numpy()), order="C")
-        name = f"{value.name} of {node.name}"
-        other = ir.Value(name=name, const_value=ir.tensor(changed, name=name))
-        other.dtype, other.shape = value.dtype, ir.Shape(changed.shape)
-        self.graph.register_initializer(other)
-        node.replace_input_with(place, other)
-
-    def set_shape(self, node: ir.Node, shape: list[int]) -> None:
-        name = f"shape of {node.name}"
-        value = ir.Value(name=name, const_value=ir.tensor(np.array(shape, dtype=np.int64), name=name))
-        self.graph.register_initializer(value)
-        node.replace_input_with(1, value)
-
-    def skip(self, node: ir.Node, place: int) -> None:
-        """What uses a node's result gets one of its inputs."""
-        value = node.inputs[place]
-        assert value is not None
-        node.outputs[0].replace_all_uses_with(value)
-
-    def swap(self, one: tuple[ir.Node, int], other: tuple[ir.Node, int]) -> None:
-        first, second = one[0].inputs[one[1]], other[0].inputs[other[1]]
-        one[0].replace_input_with(one[1], second)
-        other[0].replace_input_with(other[1], first)
+Edit = Callable[[Editor], None]
 
 
 def plant(path: Path, folder: Path, edit: Edit) -> Path:
@@ -71,18 +27,6 @@ def plant(path: Path, folder: Path, edit: Edit) -> Path:
 
 def set_op(node: ir.Node, kind: str) -> None:
     node.op_type = kind
-
-
-def set_attribute(node: ir.Node, name: str, value: float | str | list[int]) -> None:
-    kind = {float: ir.AttrFloat32, str: ir.AttrString, list: ir.AttrInt64s}[type(value)]
-    node.attributes[name] = kind(name, value)
-
-
-def swap_names(graph: ir.Graph, one: int, other: int) -> None:
-    first, second = graph.outputs[one], graph.outputs[other]
-    names = first.name, second.name
-    first.name, second.name = "neither", names[0]
-    first.name = names[1]
 
 
 A, B = "decoder.layers.0", "decoder.layers.1"
@@ -102,12 +46,12 @@ FAULTS: dict[str, tuple[str, Edit, str]] = {
     ),
     "approximate GELU": (
         "mbart",
-        lambda e: set_attribute(e.find("Gelu", f"{B}.feed_forward"), "approximate", "tanh"),
+        lambda e: e.set_attribute(e.find("Gelu", f"{B}.feed_forward"), "approximate", "tanh"),
         f"{B}.feed_forward",
     ),
     "norm's epsilon": (
         "mbart",
-        lambda e: set_attribute(e.find("LayerNormalization", f"{A}.self_attention_input_norm"), "epsilon", 1e-4),
+        lambda e: e.set_attribute(e.find("LayerNormalization", f"{A}.self_attention_input_norm"), "epsilon", 1e-4),
         f"{A}.self_attention_input_norm",
     ),
     "transposed matrix": (
@@ -147,10 +91,14 @@ FAULTS: dict[str, tuple[str, Edit, str]] = {
     ),
     "values for the decoder as they are split": (
         "t5",
-        lambda e: set_attribute(e.find("Transpose", "", 1), "perm", [0, 1, 2, 3]),
+        lambda e: e.set_attribute(e.find("Transpose", "", 1), "perm", [0, 1, 2, 3]),
         ports.ENCODER_FILE,
     ),
-    "present keys called values": ("llama", lambda e: swap_names(e.graph, 1, 2), ports.MODEL_FILE),
+    "present keys called values": (
+        "llama",
+        lambda e: e.swap_names("present.0.key", "present.0.value"),
+        ports.MODEL_FILE,
+    ),
     "turns of positions": (
         "llama",
         lambda e: e.set_input(e.find("Mul", "decoder.rotary"), 1, lambda frequencies: frequencies * 1.001),

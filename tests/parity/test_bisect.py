@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from families.cases import CASES
 from families.twins import SETTINGS, make_reference
-from parity.planting import FAULTS, A, B, Editor, plant, set_op
+from parity.injection import Editor
+from parity.planting import FAULTS, A, B, plant, set_op
 
 from diptych.export.graphs import GraphSpec, graphs
 from diptych.export.parity.bisection.bisect import bisect, layer_errors

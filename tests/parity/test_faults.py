@@ -83,10 +83,6 @@ def test_faults_are_many_and_of_all_kinds() -> None:
     assert {fault.model for fault in FAULTS} == set(MODELS)
 
 
-def test_the_document_lists_the_catalogue() -> None:
-    assert [row[:2] for row in rows_between("faults")] == [(fault.name, f"`{fault.model}`") for fault in FAULTS]
-
-
 def test_the_document_says_where_faults_are_caught(caught: Verify) -> None:
     """The first level that fails, and the module; run `make parity` if it does not."""
     assert FAULT_HEADINGS == ("fault", "model", "caught at", "module")

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from parity.injection import Healthy  # noqa: F401  Registered with the fixtures.
 
 from diptych.export.parity.levels.tokens import compare_tokens, failures, random_sources
 from diptych.export.parity.report import TokensReport

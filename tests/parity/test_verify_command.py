@@ -71,15 +71,14 @@ def no_numbers(planting: Planting) -> None:
 
 
 def test_the_example_passes_with_numbers(demo_bundle: Path, tmp_path: Path) -> None:
-    """Also from another process's folder, as a script would call it."""
     bundle = shutil.copytree(demo_bundle, tmp_path / "bundle")
     finished = diptych("verify", bundle, "--checkpoint", CHECKPOINT)
     assert finished.status == 0, finished
     assert levels(finished) == dict.fromkeys(("facts", "weights", "tensors", "properties", "tokens", "text"), "ok")
     assert finished.lines[-1].startswith("PASSED")
-    (tensors,) = (line for line in finished.lines if " tensors " in line)
+    (tensors,) = (line for line in finished.lines if line.startswith("ok    tensors"))
     assert NUMBER.search(tensors)
-    (tokens,) = (line for line in finished.lines if " tokens " in line)
+    (tokens,) = (line for line in finished.lines if line.startswith("ok    tokens"))
     assert re.search(r"greedy: \d{3} of \d{3} identical; beam 4: \d{3} of \d{3} identical", tokens)
     verification = json.loads((bundle / "verification.json").read_text(encoding="utf-8"))
     assert (verification["level"], verification["passed"]) == ("full", True)
@@ -267,17 +266,18 @@ def info(bundle: Path) -> str:
 
 
 def test_a_bundle_that_cannot_be_written_to(bert: Healthy, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The work was done: the report is shown, and the message says what could not be. Permissions do not bind root."""
+    """The answer is what counts; that it is not kept is told. Permissions do not bind root."""
 
     def refuse(path: Path, *arguments: object, **options: object) -> int:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "write_text", refuse)
     finished = diptych("verify", bundle, "--checkpoint", bert.checkpoint)
-    assert any(line.startswith("PASSED") for line in finished.lines), finished
-    assert finished.status == 1
-    assert finished.stderr.count("Permission denied") == 1
-    assert "verification" in finished.stderr
+    assert finished.status == 0, finished
+    assert finished.lines[-1].startswith("PASSED")
+    assert finished.stderr.count("\n") == 1
+    assert "not kept" in finished.stderr
+    assert "Permission denied" in finished.stderr
     assert not (bundle / "verification.json").exists()
 
 

@@ -24,7 +24,7 @@ class Decoding:
 
     def __init__(self, decoder: CachedDecoder, file: str, stack: arch.Stack, manifest: Manifest, bound: Bound) -> None:
         self.decoder, self.file, self.manifest = decoder, file, manifest
-        self.bound = bound(file, ports.LOGITS)
+        self.bounds, self.bound = bound, bound(file, ports.LOGITS)
         self.random = np.random.default_rng(_SEED)
         self.vocabulary = int(decoder.decoder.outputs[ports.LOGITS][-1])
         scaling = stack.relative.scaling if isinstance(stack.relative, arch.Rotary) else None
@@ -68,7 +68,8 @@ class Decoding:
             state, logits = self.run(self.ids, chunks=chunks)
             yield same(logits, whole, self.bound, f"tokens in steps of {chunks}, and all at once")
             for name in self.decoder.past_names:
-                yield same(state[name], whole_state[name], self.bound, f"{name} after steps of {chunks}")
+                bound = self.bounds(self.file, ports.present_name(name))
+                yield same(state[name], whole_state[name], bound, f"{name} after steps of {chunks}")
 
     def repetition(self) -> Iterator[Finding]:
         """The same tokens twice give the same."""

@@ -47,7 +47,7 @@ def compare_texts(
     task: Task[Any, Any], reference: Task[Any, Any], lines: Sequence[str], tolerance: float, near: NearTie
 ) -> list[AnswerReport]:
     """What both say of each line, of one that they cannot read its error. tolerance: of scores, absolute."""
-    options = {"max_new_tokens": NEW_TOKENS} if isinstance(task, TextGenerator) else {}
+    options = {"max_new_tokens": _new_tokens(task)} if isinstance(task, TextGenerator) else {}
     answers = []
     for line in lines:
         found, expected = (_answer(each, line, options) for each in (task, reference))
@@ -65,13 +65,22 @@ def compare_texts(
     return answers
 
 
+def _new_tokens(task: TextGenerator) -> int:
+    """A decoder that looks back starts with one token."""
+    positions = task.generator.manifest.target_positions
+    return NEW_TOKENS if positions is None else max(1, min(NEW_TOKENS, positions - 1))
+
+
 def compare_tokenizers(
     bundle: Bundle, expected: Sequence[tuple[str, tokenizers.Tokenizer]], lines: Sequence[str]
 ) -> TextReport:
     """expected: for each file of the bundle, what it should be. Whole files differ, or else no text does."""
     differing, round_trips = [], 0
-    for name, other in expected:
-        ours = tokenizers.Tokenizer.from_file(str(bundle.folder / name))
+    for name, reference in expected:
+        if name not in bundle.manifest.files:
+            continue
+        ours = _whole((bundle.folder / name).read_text(encoding="utf-8"))
+        other = _whole(reference.to_str())
         if ours.to_str() != other.to_str():
             apart = [line for line in lines if ours.encode(line).ids != other.encode(line).ids]
             first = f"; ids differ, first for {apart[0]!r:.60}" if apart else ""
@@ -79,6 +88,14 @@ def compare_tokenizers(
         if name == ports.TOKENIZER_FILE:
             round_trips = sum(_comes_back(ours, line) for line in lines)
     return TextReport(len(lines), round_trips, 0, differing, [])
+
+
+def _whole(text: str) -> tokenizers.Tokenizer:
+    """As the runtime uses it: whatever the file says, nothing is cut or padded."""
+    tokenizer = tokenizers.Tokenizer.from_str(text)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def _comes_back(tokenizer: tokenizers.Tokenizer, line: str) -> bool:
