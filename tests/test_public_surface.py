@@ -10,7 +10,9 @@ SURFACE = {
         "Checkpoint", "CheckpointError", "CheckpointNotFoundError", "DecoderOnly", "EncoderDecoder", "EncoderOnly",
         "Network", "load_checkpoint", "make_network",
     },
-    "diptych.export": {"ExportError", "ParityError", "Report", "TargetExistsError", "export_checkpoint", "verify_bundle"},
+    "diptych.export": {
+        "ExportError", "ParityError", "Report", "TargetExistsError", "export_checkpoint", "verify_bundle",
+    },
     "diptych.runtime": {
         "Answer", "Answerer", "BundleError", "BundleNotFoundError", "Candidate", "Classification", "Classifier",
         "DiptychError", "Embedder", "EngineError", "Entity", "Filled", "Filler", "GeneratedText", "GenerationOptions",

@@ -80,14 +80,20 @@ class Gate:
         )
 
     def run(self, lines: Sequence[str] | None = None) -> Report:
-        """Every level; a quick gate ends with the first that fails, and reads no texts. lines: texts to compare on."""
+        """Every level; a quick gate proves no properties and reads no texts. lines: texts to compare on.
+
+        What is decoded from no numbers, or too few, says nothing; then tensors are the last level.
+        """
         self._timed("facts", self._facts)
         self._timed("weights", self._weights)
         self._timed("tensors", self._tensors)
-        generates = self.manifest.task in GENERATING
         if self.level == "full":
             self._timed("properties", self._properties)
-        if generates and (self.level == "full" or self.report.passed):
+        elif not self.report.passed:
+            return self.report
+        if not self.tensors.comparable:
+            return self.report
+        if self.manifest.task in GENERATING:
             self._timed("tokens", lambda: self._tokens(lines))
         if self.level == "full" and ports.TOKENIZER_FILE in self.manifest.files:
             self._timed("text", lambda: self._text(lines))
@@ -100,7 +106,7 @@ class Gate:
     def _bisect(self) -> None:
         failing = self.tensors.first_failure()
         graph, number = failing or (self.bundle.graphs[-1], len(self.tensors.cases) - 1)
-        found = numbered_probes(self.sides, self.manifest, self.tensors.cases, number)
+        found = numbered_probes(self.sides, self.manifest, self.compared.spec, self.tensors.cases, number)
         probe = next(probe for probe in found if probe.graph == graph)
         subject, reference, own = self.compared.watched(probe.graph)
         self.report.bisection = bisect(subject, reference, own, probe.feeds, graph=probe.graph, case=probe.case)
@@ -126,7 +132,7 @@ class Gate:
 
     def _tensors(self) -> None:
         sizes = limits(self.sides, self.manifest, self.compared.spec)
-        self.tensors = compare_tensors(self.sides, self.manifest, sizes.place(_GRIDS[self.level]))
+        self.tensors = compare_tensors(self.sides, self.manifest, self.compared.spec, sizes.place(_GRIDS[self.level]))
         found = self.report.tensors = self.tensors.report(sizes.left_out() if self.level == "full" else [])
         for problem in self.tensors.cannot_run:
             self.report.fail("tensors", problem)

@@ -42,7 +42,7 @@ def verify_bundle(
 
     config: a file that stands for the checkpoint's config.json, as it did in the export. texts: lines as `diptych run`
     reads them, to compare answers on; else texts that come along. bisect: find the first module at fault, if there is a
-    fault. provider, threads: of the sessions under test. ignored_keys: of the checkpoint's configuration. keep: write
+    fault, in sessions that spare memory. provider, threads: of the sessions under test. ignored_keys: of the checkpoint's configuration. keep: write
     the bundle's `verification.json` anew after a comparison with a checkpoint. announce: told the name of each stage as
     it begins. seconds: gets each level's time.
 
@@ -51,7 +51,7 @@ def verify_bundle(
     """
     if (checkpoint is None) == (against is None):
         raise ExportError("a bundle is verified against a checkpoint or against another bundle: give one of them")
-    settings = SessionSettings(provider, threads, lean=True)
+    settings = SessionSettings(provider, threads, lean=bisect)
     announce("checking digests")
     opened = Bundle.open(bundle)
     opened.check_weights()
@@ -140,11 +140,7 @@ def with_bundle(bundle: Bundle, other: Bundle, settings: SessionSettings) -> Com
         provider=settings.provider,
         manifest=other.manifest,
         weights=lambda: compare_with_bundle(bundle, other),
-        tokenizers=[
-            (name, Tokenizer.from_file(str(other.folder / name)))
-            for name in ports.TOKENIZER_FILES
-            if name in other.manifest.files
-        ],
+        tokenizers=[(name, Tokenizer.from_file(str(other.folder / name))) for name in names],
         watched=lambda file: (
             OnnxWatched(bundle.folder / file, settings),
             OnnxWatched(other.folder / file, plain),

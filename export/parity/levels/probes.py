@@ -51,12 +51,12 @@ class Probe:
         return new[:, -self.kept :] if self.kept else new
 
 
-def probes(case: Case, truth: Engines, manifest: Manifest, random: np.random.Generator) -> Iterator[Probe]:
-    """One for each graph; the decoder's looks back at what the true encoder says of the encoder's."""
+def probes(case: Case, truth: Engines, manifest: Manifest, types: int, random: np.random.Generator) -> Iterator[Probe]:
+    """One for each graph; the decoder's looks back at what the true encoder says of the encoder's. types: of tokens."""
     match truth:
         case {ports.ENCODER_FILE: encoder, ports.DECODER_FILE: decoder}:
             mask = padding_mask(case.sources, case.source_length, case.padding)
-            feeds = _texts(mask, manifest, random)
+            feeds = _texts(mask, manifest, types, random)
             yield Probe(ports.ENCODER_FILE, case.read(), {name: feeds[name] for name in encoder.inputs}, mask)
             encoded = encoder.run({name: feeds[name] for name in encoder.inputs})
             cross = {name: encoded[ports.present_name(name)] for name in CachedDecoder(encoder, decoder).cross_names}
@@ -66,15 +66,23 @@ def probes(case: Case, truth: Engines, manifest: Manifest, random: np.random.Gen
             yield _decoder_probe(ports.MODEL_FILE, case, truth, {}, random)
         case {ports.MODEL_FILE: model}:
             mask = padding_mask(case.sources, case.source_length, case.padding)
-            feeds = _texts(mask, manifest, random)
+            feeds = _texts(mask, manifest, types, random)
             yield Probe(ports.MODEL_FILE, case.read(), {name: feeds[name] for name in model.inputs}, mask)
 
 
-def _texts(mask: Array, manifest: Manifest, random: np.random.Generator) -> dict[str, Array]:
-    """Any ids, those of padding too, with the types of a pair of texts."""
-    ids = np.where(mask, random.integers(0, manifest.source_vocabulary, mask.shape), manifest.tokens.pad)
-    types = (np.arange(mask.shape[1]) >= mask.shape[1] // 2) * mask
-    return {ports.INPUT_IDS: ids, ports.ATTENTION_MASK: mask, ports.TOKEN_TYPE_IDS: types}
+def _texts(mask: Array, manifest: Manifest, types: int, random: np.random.Generator) -> dict[str, Array]:
+    """Any ids, those of padding too, with one type after the other as in a pair of texts."""
+    ids = np.where(mask, _drawn(mask.shape, manifest.source_vocabulary, random), manifest.tokens.pad)
+    typed = np.arange(mask.shape[1]) * max(types, 1) // mask.shape[1] * mask
+    return {ports.INPUT_IDS: ids, ports.ATTENTION_MASK: mask, ports.TOKEN_TYPE_IDS: typed}
+
+
+def _drawn(shape: tuple[int, ...], vocabulary: int, random: np.random.Generator) -> Array:
+    """Any ids; in the middle of rows, seldom under padding, the vocabulary's ends."""
+    ids = random.integers(0, vocabulary, shape)
+    middle = shape[1] // 2
+    ids[:, middle] = np.where(np.arange(shape[0]) % 2, 0, vocabulary - 1)
+    return ids
 
 
 def _decoder_probe(
@@ -108,7 +116,7 @@ def _step(
     vocabulary = int(outputs[ports.LOGITS][-1])
     positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)[:, past:]
     return {
-        ports.INPUT_IDS: np.where(mask[:, past:], random.integers(0, vocabulary, positions.shape), 0),
+        ports.INPUT_IDS: np.where(mask[:, past:], _drawn(positions.shape, vocabulary, random), 0),
         ports.POSITION_IDS: positions,
         ports.ATTENTION_MASK: mask,
         ports.DECODER_ATTENTION_MASK: mask,

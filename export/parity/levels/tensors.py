@@ -97,6 +97,11 @@ class Tensors:
         together = pooled(each.deviation for each in found)
         return [each._replace(deviation=deviation) for each, deviation in zip(found, together, strict=True)]
 
+    @property
+    def comparable(self) -> bool:
+        """Whether the graphs always gave numbers, and as many as they should."""
+        return all(np.isfinite(each.deviation.error) for found in self.found.values() for each in found)
+
     def first_failure(self) -> tuple[str, int] | None:
         """The graph, and the number of the case, where an output first left its bound."""
         failing = [
@@ -121,18 +126,21 @@ class Tensors:
         )
 
 
-def compare_tensors(sides: Sides, manifest: Manifest, cases: Sequence[Case]) -> Tensors:
+def compare_tensors(sides: Sides, manifest: Manifest, spec: arch.Architecture, cases: Sequence[Case]) -> Tensors:
     """Every graph in every case."""
     tensors = Tensors(cases)
     for number in range(len(cases)):
-        for probe in numbered_probes(sides, manifest, cases, number):
+        for probe in numbered_probes(sides, manifest, spec, cases, number):
             tensors.compare(sides, probe, number)
     return tensors
 
 
-def numbered_probes(sides: Sides, manifest: Manifest, cases: Sequence[Case], number: int) -> Iterator[Probe]:
+def numbered_probes(
+    sides: Sides, manifest: Manifest, spec: arch.Architecture, cases: Sequence[Case], number: int
+) -> Iterator[Probe]:
     """The probes of one case, the same whenever they are asked for."""
-    return probes(cases[number], sides.truth, manifest, np.random.default_rng([_SEED, number]))
+    types = _stacks(spec)[0].embedding.token_types
+    return probes(cases[number], sides.truth, manifest, types, np.random.default_rng([_SEED, number]))
 
 
 def limits(sides: Sides, manifest: Manifest, spec: arch.Architecture) -> Limits:
