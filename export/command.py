@@ -73,4 +73,4 @@ def show(bundle: Path, report: Report | None) -> None:
     if report is None:
         console.print("Not compared with PyTorch.")
         return
-    show_report(report, console, {})
+    show_report(report, console)

@@ -64,7 +64,6 @@ def verify(
     for path in (json_path, html_path):
         if path is not None and not path.parent.is_dir():
             raise click.UsageError(f"{path.parent}: no such folder")
-    seconds: dict[str, float] = {}
     try:
         report = verify_bundle(
             bundle,
@@ -78,7 +77,6 @@ def verify(
             ignored_keys=ignored,
             keep=False,
             announce=lambda stage: note(f"{stage} …"),
-            seconds=seconds,
         )
     except CheckpointError as error:
         failure = ExportError(str(error))
@@ -89,7 +87,7 @@ def verify(
             write_verification(bundle, report)
         except OSError as error:
             warn(f"the result is not kept in the bundle: {error}")
-    show(report, Console(highlight=False, markup=False), seconds)
+    show(report, Console(highlight=False, markup=False))
     if json_path is not None:
         text = json.dumps(report.as_json(), indent=1, sort_keys=True, ensure_ascii=False)
         json_path.write_text(text + "\n", encoding="utf-8")

@@ -57,12 +57,11 @@ class Compared:
 
 @dataclass
 class Gate:
-    """Runs the levels one by one. seconds: how long each took. tensors: what the first of them learned."""
+    """Runs the levels one by one. tensors: what that level learned, which later ones need."""
 
     compared: Compared
     level: Level
     announce: Callable[[str], None] = lambda stage: None
-    seconds: dict[str, float] = field(default_factory=dict)
     tensors: Tensors = field(default_factory=Tensors)
 
     def __post_init__(self) -> None:
@@ -118,7 +117,7 @@ class Gate:
             check()
         except EngineError as error:
             self.report.fail(name, str(error))
-        self.seconds[name] = time.monotonic() - start
+        self.report.seconds[name] = time.monotonic() - start
 
     def _facts(self) -> None:
         found = self.report.facts = compare_facts(self.manifest, self.compared.manifest, dict(self.compared.tokenizers))

@@ -192,7 +192,7 @@ class Report:
     """Everything that was found; a level that was not asked for, or could not be run, is `None`.
 
     manifest: SHA-256 of the bundle's `diptych.json`: what was verified. reference: a checkpoint in PyTorch, or another
-    bundle. level: quick, as every export, or full.
+    bundle. level: quick, as every export, or full. seconds: that each level took.
     """
 
     task: str
@@ -211,6 +211,7 @@ class Report:
     text: TextReport | None = None
     bisection: BisectionReport | None = None
     failures: list[Failure] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
     report_version: int = REPORT_VERSION
 
     @property
@@ -225,9 +226,11 @@ class Report:
     def fail(self, level: str, what: str, module: str | None = None) -> None:
         self.failures.append(Failure(level, what, module))
 
-    def as_json(self) -> dict[str, Any]:
-        """What is not finite becomes a text, for JSON has no word for it."""
+    def as_json(self, *, timed: bool = True) -> dict[str, Any]:
+        """What is not finite becomes a text, for JSON has no word for it. timed: with `seconds`."""
         values: dict[str, Any] = _finite(asdict(self))
+        if not timed:
+            del values["seconds"]
         return values | {"passed": self.passed}
 
 

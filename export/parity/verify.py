@@ -36,15 +36,14 @@ def verify_bundle(
     ignored_keys: Collection[str] = (),
     keep: bool = True,
     announce: Callable[[str], None] = lambda stage: None,
-    seconds: dict[str, float] | None = None,
 ) -> Report:
     """Prove that a bundle computes what `checkpoint` does in PyTorch, or what the bundle `against` does on the CPU.
 
     config: a file that stands for the checkpoint's config.json, as it did in the export. texts: lines as `diptych run`
     reads them, to compare answers on; else texts that come along. bisect: find the first module at fault, if there is a
-    fault, in sessions that spare memory. provider, threads: of the sessions under test. ignored_keys: of the checkpoint's configuration. keep: write
-    the bundle's `verification.json` anew after a comparison with a checkpoint. announce: told the name of each stage as
-    it begins. seconds: gets each level's time.
+    fault; all of it in sessions that spare memory. provider, threads: of the sessions under test. ignored_keys: of the
+    checkpoint's configuration. keep: write the bundle's `verification.json` anew after a comparison with a checkpoint.
+    announce: told the name of each stage as it begins.
 
     Raises BundleError if a file or a tensor is not what the manifest says, ExportError or CheckpointError (ValueErrors)
     if the other side cannot be read, ProviderError; what the comparison itself finds is in the report.
@@ -71,17 +70,15 @@ def verify_bundle(
         gate.bisect()
     if keep and checkpoint is not None:
         write_verification(opened.folder, report)
-    if seconds is not None:
-        seconds.update(gate.seconds)
     return report
 
 
 def write_verification(folder: Path, report: Report) -> None:
-    """Keep the report in the bundle, whole or not at all."""
+    """Keep the report in the bundle, whole or not at all; without its times, so that two exports are the same."""
     path = folder / ports.VERIFICATION_FILE
     partial = path.with_suffix(".partial")
     try:
-        partial.write_text(json.dumps(report.as_json(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(report.as_json(timed=False), indent=1, sort_keys=True) + "\n", encoding="utf-8")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -100,6 +97,14 @@ def with_checkpoint(
     settings: SessionSettings,
 ) -> Compared:
     """The bundle's graphs against the network, in float64 and float32; facts: what its manifest should say."""
+    subject = sessions(bundle, settings)
+    ours = {file: (set(graph.inputs), set(graph.outputs)) for file, graph in subject.items()}
+    theirs = {spec.file: ({port.name for port in spec.inputs}, {port.name for port in spec.outputs}) for spec in specs}
+    if ours != theirs:
+        raise ExportError(
+            f"{source.loaded.folder} is another kind of model, or of other sizes: exported, its graphs would have other "
+            f"inputs and outputs than those of {bundle.folder}; there is nothing to compare"
+        )
     expected = []
     if source.tokenizers is not None:
         expected.append((ports.TOKENIZER_FILE, source.tokenizers.source))
@@ -108,7 +113,7 @@ def with_checkpoint(
     by_file = {spec.file: spec for spec in specs}
     return Compared(
         bundle=bundle,
-        sides=Sides.with_network(sessions(bundle, settings), specs),
+        sides=Sides.with_network(subject, specs),
         spec=source.loaded.network.spec,
         reference="checkpoint",
         provider=settings.provider,

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import CHECKPOINT
 from parity.document import DOCUMENT
 from parity.injection import Healthy, Planting
+from recording import ROOT
 from tasks.command import Finished, diptych
 
 from diptych.export import verify_bundle
@@ -19,6 +19,7 @@ from diptych.export.parity import verify as verify_module
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 
+CHECKPOINT = ROOT / "examples" / "eng-fra" / "checkpoint"
 WEIGHT = "encoder.layers.1.feed_forward.up.weight"
 NUMBER = re.compile(r"\d\.\de-\d\d")
 
@@ -319,16 +320,15 @@ def test_texts_from_python(bert: Healthy, monkeypatch: pytest.MonkeyPatch) -> No
     """The function that the command calls; nobody else's report is in its way."""
     monkeypatch.setattr(verify_module, "write_verification", lambda folder, report: None)
     stages: list[str] = []
-    seconds: dict[str, float] = {}
     report = verify_bundle(
-        str(bert.bundle), checkpoint=str(bert.checkpoint), texts=["one text"], announce=stages.append, seconds=seconds
+        str(bert.bundle), checkpoint=str(bert.checkpoint), texts=["one text"], announce=stages.append
     )
     assert report.passed
     assert report.text is not None
     assert [answer.text for answer in report.text.answers] == ["one text"]
     assert stages[:2] == ["checking digests", "reading the checkpoint"]
-    assert [stage.removeprefix("comparing ") for stage in stages[2:]] == list(seconds)
-    assert all(spent >= 0 for spent in seconds.values())
+    assert [stage.removeprefix("comparing ") for stage in stages[2:]] == list(report.seconds)
+    assert all(spent >= 0 for spent in report.seconds.values())
 
 
 def test_one_side_to_compare_with(bert: Healthy) -> None:

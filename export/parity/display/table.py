@@ -1,7 +1,5 @@
 """The report at the terminal: what one reads in ten seconds."""
 
-from collections.abc import Mapping
-
 from rich.console import Console
 from rich.text import Text
 
@@ -24,8 +22,9 @@ _LETTERS = 600  # of one text: what people write may be long
 _MARKS = {True: ("ok", "green"), False: ("FAIL", "bold red"), None: ("-", "dim")}
 
 
-def show(report: Report, console: Console, seconds: Mapping[str, float]) -> None:
+def show(report: Report, console: Console) -> None:
     """Print every level with its time, what failed and where; the verdict comes last, where one looks first."""
+    seconds = report.seconds
     _line(console, Text(), subject(report), "bold")
     for found in findings(report):
         mark, style = _MARKS[found.passed]
