@@ -25,7 +25,6 @@ from diptych.runtime.manifest import Manifest
 from diptych.runtime.providers import SessionSettings
 
 _COPIED = ("config.json", "generation_config.json")
-_TOOLS = ("diptych", "torch", "onnx", "onnxscript", "onnx-ir")
 
 
 def export_checkpoint(

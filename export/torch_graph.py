@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
+from diptych.export.float64 import Float64
 from diptych.export.graphs import GraphSpec
-from diptych.export.parity.float64 import Float64
 from diptych.runtime.graph import Array, Arrays, Shape
 
 

@@ -26,6 +26,8 @@ class Bundle:
         folder = Path(folder)
         manifest = Manifest.read(folder)
         problems = [problem for name, digest in manifest.files.items() if (problem := _check(folder / name, digest))]
+        known = {*ports.GRAPH_FILES, *ports.TOKENIZER_FILES} - manifest.files.keys()
+        problems += [f"{folder / name}: not in the manifest" for name in sorted(known) if (folder / name).exists()]
         weights = folder / ports.WEIGHTS_FILE
         size = weights.stat().st_size if weights.is_file() else None
         if size is None:

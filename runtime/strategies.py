@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from diptych.runtime.errors import EngineError
 from diptych.runtime.graph import Array
 from diptych.runtime.history import History
 from diptych.runtime.options import GenerationOptions
@@ -61,6 +62,7 @@ class Greedy:
 
     def choose(self, history: History, scores: Array) -> Choice:
         tokens = scores.argmax(axis=1)
+        _check(scores[np.arange(len(tokens)), tokens])
         self.running = self.running + np.take_along_axis(log_softmax(scores), tokens[:, None], axis=1)[:, 0]
         done = np.isin(tokens, self.eos) | (history.left <= 1)
         for row in np.flatnonzero(done):
@@ -170,6 +172,7 @@ def log_softmax(scores: Array) -> Array:
 
 def _top(values: Array, count: int) -> tuple[Array, Array]:
     """The `count` largest of each row, descending, and where they stand; the first of equals wins."""
+    _check(values)
     count = min(count, values.shape[1])
     if count < values.shape[1]:
         bound = np.partition(values, -count, axis=1)[:, -count, None]
@@ -179,6 +182,11 @@ def _top(values: Array, count: int) -> tuple[Array, Array]:
     picked = np.take_along_axis(values, index, axis=1)
     order = np.argsort(-picked, axis=1, kind="stable")
     return np.take_along_axis(picked, order, axis=1), np.take_along_axis(index, order, axis=1)
+
+
+def _check(scores: Array) -> None:
+    if np.isnan(scores).any():
+        raise EngineError("the model's logits are not numbers (NaN); does it compute so in PyTorch, too?")
 
 
 def _first_at_least(row: Array, low: Array, count: int) -> Array:

@@ -47,7 +47,7 @@ def _verdict(report: dict[str, Any], manifest: str) -> Verdict:
     worst = max(outputs, key=lambda output: output["ratio"])
     relative = worst["error"] / worst["scale"] if worst["scale"] else 0.0
     told = (
-        f"yes, {report['level']}: {len(outputs)} outputs, the worst {relative:.1e} from the truth, "
-        f"{worst['ratio']:.2g}x what float32 explains (at most {report['multiple']:g}x)"
+        f"yes, {report['level']}, on {report['provider']}: {len(outputs)} outputs, the worst {relative:.1e} from the "
+        f"truth, {worst['ratio']:.2g}x what float32 explains (at most {report['multiple']:g}x)"
     )
     return Verdict(verified=True, told=told, report=report)

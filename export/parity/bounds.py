@@ -5,7 +5,7 @@ rounding. An output of the graph may stray a small multiple of what PyTorch's di
 to round luckily. docs/parity.md shows how both numbers were chosen.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,9 @@ from diptych.runtime.graph import Array
 MULTIPLE = 4.0
 FLOOR = 4.0
 EPSILON = float(np.finfo(np.float32).eps)
-# Attention scores below this are masks: on engines of any precision they forbid, and nothing else is as negative.
+# Up to so many positions, all cases are alike.
+SHORT = 64
+# Scores and logits below this, -inf among them, forbid, on engines of any precision; nothing else is as negative.
 _FORBIDDEN = -1e30
 
 
@@ -54,25 +56,31 @@ class Deviation:
         return self.ratio <= MULTIPLE
 
 
-def pooled(deviations: Iterable[Deviation]) -> list[Deviation]:
-    """The same output in several cases: each with the worst own error of all, relative to the scale.
+def pooled(deviations: Sequence[Deviation], lengths: Sequence[int]) -> list[Deviation]:
+    """The same output in several cases, of so many positions: each with the worst own error of those no longer.
 
-    An output of few numbers is rounded luckily in some cases; all together tell what rounding does to it.
+    An output of few numbers is rounded luckily in some cases; all together tell what rounding does to it. But not those
+    that are longer: far positions are rounded worse than near ones ever are.
     """
-    found = list(deviations)
-    worst = max((each.own / each.scale for each in found if each.scale), default=0.0)
-    return [replace(each, own=max(each.own, worst * each.scale)) for each in found]
+    shares = [each.own / each.scale if each.scale else 0.0 for each in deviations]
+    found = []
+    for each, length in zip(deviations, lengths, strict=True):
+        worst = max(share for share, other in zip(shares, lengths, strict=True) if other <= max(length, SHORT))
+        found.append(replace(each, own=max(each.own, worst * each.scale)))
+    return found
 
 
 def distance(values: Array, truth: Array) -> float:
     """max|values - truth|; infinite as `Deviation.of` says."""
-    if values.shape != truth.shape or not np.isfinite(values).all():
+    if values.shape != truth.shape:
         return float("inf")
     forbidden = truth < _FORBIDDEN
     if forbidden.any() or values.min(initial=0.0) < _FORBIDDEN:
         if not np.array_equal(values < _FORBIDDEN, forbidden):
             return float("inf")
         values, truth = values[~forbidden], truth[~forbidden]
+    if not np.isfinite(values).all():
+        return float("inf")
     return float(np.abs(values.astype(np.float64) - truth).max(initial=0.0))
 
 

@@ -90,15 +90,22 @@ def verify(
     show(report, Console(highlight=False, markup=False))
     if json_path is not None:
         text = json.dumps(report.as_json(), indent=1, sort_keys=True, ensure_ascii=False)
-        json_path.write_text(text + "\n", encoding="utf-8")
+        _write(json_path, text + "\n")
     if html_path is not None:
-        html_path.write_text(page(report, bundle.resolve().name), encoding="utf-8")
+        _write(html_path, page(report, bundle.resolve().name))
     return 0 if report.passed else 1
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+        lines = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
     except UnicodeDecodeError as error:
         raise ExportError(f"{path}: not UTF-8 at byte {error.start + 1}; convert it") from error
     if not lines:

@@ -20,10 +20,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class FactsReport:
-    """compared: fields of the manifest that the other side has, too. differing: how, by name."""
+    """compared: fields of the manifest that the other side has, too. differing: how, by name.
+
+    other_files: those of the checkpoint that are not the ones the bundle was exported from, which is no fault.
+    """
 
     compared: int
     differing: dict[str, str]
+    other_files: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,10 @@ class TokensReport:
     logit_error: float
     least_margin: float | None
     margins: Histogram
+
+
+# The note of an answer to a text that the task cannot read.
+UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)

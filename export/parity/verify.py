@@ -20,7 +20,7 @@ from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.errors import BundleError
 from diptych.runtime.manifest import Manifest
-from diptych.runtime.providers import SessionSettings
+from diptych.runtime.providers import SessionSettings, provider_name
 
 
 def verify_bundle(
@@ -51,6 +51,7 @@ def verify_bundle(
     if (checkpoint is None) == (against is None):
         raise ExportError("a bundle is verified against a checkpoint or against another bundle: give one of them")
     settings = SessionSettings(provider, threads, lean=bisect)
+    provider_name(provider)
     announce("checking digests")
     opened = Bundle.open(bundle)
     opened.check_weights()
@@ -102,8 +103,8 @@ def with_checkpoint(
     theirs = {spec.file: ({port.name for port in spec.inputs}, {port.name for port in spec.outputs}) for spec in specs}
     if ours != theirs:
         raise ExportError(
-            f"{source.loaded.folder} is another kind of model, or of other sizes: exported, its graphs would have other "
-            f"inputs and outputs than those of {bundle.folder}; there is nothing to compare"
+            f"{source.loaded.folder} is another kind of model, or of other sizes: its graphs would have other inputs "
+            f"and outputs than those of {bundle.folder}; there is nothing to compare"
         )
     expected = []
     if source.tokenizers is not None:

@@ -8,9 +8,9 @@ from own_models import EVERY
 from tiny_checkpoints import fill
 from torch.utils import _pytree as pytree
 
+from diptych.export import float64
+from diptych.export.float64 import Float64
 from diptych.export.graphs import graphs
-from diptych.export.parity import float64
-from diptych.export.parity.float64 import Float64
 from diptych.model import architecture as arch
 from diptych.model.networks import make_network
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from diptych.export.parity.report import (
+    UNREADABLE,
     FactsReport,
     PropertyReport,
     Report,
@@ -91,7 +92,8 @@ def findings(report: Report) -> list[Finding]:
 
 def _facts(facts: FactsReport) -> str:
     result = f"{', '.join(facts.differing)} differ" if facts.differing else "all equal"
-    return f"{counted(facts.compared, 'field')} of the manifest: {result}"
+    others = f"; exported from another {', '.join(facts.other_files)}" if facts.other_files else ""
+    return f"{counted(facts.compared, 'field')} of the manifest: {result}{others}"
 
 
 def _weights(weights: WeightsReport) -> str:
@@ -142,8 +144,9 @@ def _text(text: TextReport) -> str:
     parts = [f"{text.round_trips:,} of {counted(text.texts, 'text')} survive a round trip"]
     parts += [f"{text.unreadable:,} not readable"] if text.unreadable else []
     parts += [f"{len(text.differing):,} with other ids"] if text.differing else []
-    if text.answers:
-        parts.append(f"{sum(answer.same for answer in text.answers):,} of {counted(len(text.answers), 'answer')} equal")
+    answers = [answer for answer in text.answers if answer.note != UNREADABLE]
+    if answers:
+        parts.append(f"{sum(answer.same for answer in answers):,} of {counted(len(answers), 'answer')} equal")
     return ", ".join(parts)
 
 

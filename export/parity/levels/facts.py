@@ -25,4 +25,5 @@ def compare_facts(manifest: Manifest, expected: Manifest, tokenizers: Collection
     differing = {
         name: f"{ours[name]!r:.200}, expected {theirs[name]!r:.200}" for name in names if ours[name] != theirs[name]
     }
-    return FactsReport(len(names), differing)
+    other_files = [name for name, digest in expected.source.items() if manifest.source.get(name) != digest]
+    return FactsReport(len(names), differing, other_files)

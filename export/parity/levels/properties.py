@@ -74,4 +74,6 @@ def allowed(values: Array, bound: float) -> float:
 def _apart(one: Array, other: Array) -> float:
     if one.shape != other.shape:
         return float("inf")
-    return float(np.nan_to_num(np.abs(one - other), nan=np.inf).max(initial=0.0))
+    with np.errstate(invalid="ignore"):
+        apart = np.where(one == other, 0.0, np.abs(one - other))
+    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))

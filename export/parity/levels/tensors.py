@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diptych.export.parity.bounds import EPSILON, Deviation, pooled, scale_of
+from diptych.export.parity.bounds import EPSILON, SHORT, Deviation, pooled, scale_of
 from diptych.export.parity.levels.cases import Case, Limits
 from diptych.export.parity.levels.probes import Probe, probes
 from diptych.export.parity.report import Histogram, OutputReport, Series, TensorsReport
@@ -25,10 +25,11 @@ _COUNTED = 1 << 16
 
 
 class Found(NamedTuple):
-    """How far one output was off in one case: its number, and what the graph was fed, in words."""
+    """How far one output was off in one case: its number, what the graph was fed, in words, and its positions."""
 
     number: int
     case: str
+    length: int
     deviation: Deviation
 
 
@@ -57,7 +58,7 @@ class Tensors:
         for name, shape in shapes.items():
             seen = [probe.seen(name, shape, outputs[name]) for outputs in (values, owns, truths)]
             deviation = Deviation.of(*seen)
-            self.found[probe.graph, name].append(Found(number, probe.case, deviation))
+            self.found[probe.graph, name].append(Found(number, probe.case, probe.mask.shape[1], deviation))
             if not np.isfinite(deviation.error):
                 continue
             if name == ports.LOGITS:
@@ -88,13 +89,14 @@ class Tensors:
         return [self._worst(graph, name) for graph, name in self.found]
 
     def _worst(self, graph: str, name: str) -> OutputReport:
-        _, case, each = max(self._judged(graph, name), key=lambda found: (found.deviation.ratio, found.deviation.error))
+        worst = max(self._judged(graph, name), key=lambda found: (found.deviation.ratio, found.deviation.error))
+        each = worst.deviation
         values = each.error, each.own, each.scale, each.allowed, each.ratio
-        return OutputReport(graph, name, *values, case=case, cases=len(self.found[graph, name]))
+        return OutputReport(graph, name, *values, case=worst.case, cases=len(self.found[graph, name]))
 
     def _judged(self, graph: str, name: str) -> list[Found]:
         found = self.found[graph, name]
-        together = pooled(each.deviation for each in found)
+        together = pooled([each.deviation for each in found], [each.length for each in found])
         return [each._replace(deviation=deviation) for each, deviation in zip(found, together, strict=True)]
 
     @property
@@ -114,8 +116,8 @@ class Tensors:
         return None if graph is None else (graph, number)
 
     def bound(self, graph: str, name: str) -> float:
-        """How far an output may be from the truth, as a share of its scale."""
-        deviations = [each.deviation for each in self._judged(graph, name)]
+        """How far an output of few positions may be from the truth, as a share of its scale."""
+        deviations = [each.deviation for each in self._judged(graph, name) if each.length <= SHORT]
         return max((each.allowed / each.scale for each in deviations if each.scale), default=EPSILON)
 
     def report(self, left_out: list[str]) -> TensorsReport:

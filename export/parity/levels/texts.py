@@ -1,13 +1,12 @@
 """Level 4, texts: the tokenizer there and back, and the task's answers with one engine's graphs and the other's."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tokenizers
 
-from diptych.export.parity.report import AnswerReport, TextReport
+from diptych.export.parity.report import UNREADABLE, AnswerReport, TextReport
 from diptych.export.parity.sides import Engines, cached_decoder
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
@@ -52,13 +51,16 @@ def compare_texts(
     for line in lines:
         found, expected = (_answer(each, line, options) for each in (task, reference))
         if isinstance(found, str) or isinstance(expected, str):
-            note = "unreadable" if isinstance(expected, str) else ""
+            note = UNREADABLE if isinstance(expected, str) else ""
             answers.append(AnswerReport(line, str(found), str(expected), found == expected, note))
             continue
-        values = [list(_leaves(each.to_json(result))) for each, result in ((task, found), (reference, expected))]
-        words = [[leaf for leaf in leaves if not isinstance(leaf, float)] for leaves in values]
-        close = _scores_apart(*values) <= max(tolerance, _LEAST)
-        tied = words[0] != words[1] and (near(line, found, expected) if options else close)
+        ours, theirs = (dict(_leaves(each.to_json(result))) for each, result in ((task, found), (reference, expected)))
+        close = _scores_apart(ours, theirs) <= max(tolerance, _LEAST)
+        words = [{path: leaf for path, leaf in each.items() if not isinstance(leaf, float)} for each in (ours, theirs)]
+        # Of two that are as likely, either may be the first.
+        tied = words[0] != words[1] and (
+            near(line, found, expected) if options else close and set(words[0].values()) == set(words[1].values())
+        )
         shown = task.to_line(found), reference.to_line(expected)
         same = tied or (close and words[0] == words[1])
         answers.append(AnswerReport(line, *shown, same=same, note="near-tie" if tied else ""))
@@ -112,20 +114,21 @@ def _answer(task: Task[Any, Any], line: str, options: dict[str, Any]) -> Any:
     return str(result) if isinstance(result, InputError) else result
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    """The texts and numbers of a JSON value, in order."""
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The texts and numbers of a JSON value, and where each is."""
     if isinstance(value, dict):
         for key in value:
-            yield key
-            yield from _leaves(value[key])
+            yield from _leaves(value[key], (*path, key))
     elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _leaves(item)
+        for place, item in enumerate(value):
+            yield from _leaves(item, (*path, place))
     else:
-        yield value
+        yield path, value
 
 
-def _scores_apart(ours: Sequence[Any], expected: Sequence[Any]) -> float:
-    """Between numbers in the same place, the best first: labels that change places have nearly the same."""
-    pair = [np.array([leaf for leaf in leaves if isinstance(leaf, float)]) for leaves in (ours, expected)]
-    return float("inf") if pair[0].shape != pair[1].shape else float(np.abs(pair[0] - pair[1]).max(initial=0.0))
+def _scores_apart(ours: Mapping[Any, Any], expected: Mapping[Any, Any]) -> float:
+    """The largest difference of two numbers in the same place."""
+    pair = [{path: leaf for path, leaf in each.items() if isinstance(leaf, float)} for each in (ours, expected)]
+    if pair[0].keys() != pair[1].keys():
+        return float("inf")
+    return max((abs(pair[0][path] - pair[1][path]) for path in pair[0]), default=0.0)

@@ -53,7 +53,7 @@ def _difference(stored: Array, known: Array) -> str | None:
     """What is wrong with a tensor, in words."""
     if stored.shape != known.shape:
         return f"shape {list(stored.shape)}, expected {list(known.shape)}"
-    wrong = np.count_nonzero(stored != known)
+    wrong = np.count_nonzero((stored != known) & ~(np.isnan(stored) & np.isnan(known)))
     if not wrong:
         return None
     return f"{wrong:,} of {known.size:,} numbers differ, by {np.abs(stored - known).max():.1e} at most"
