@@ -57,15 +57,20 @@ class Deviation:
 
 
 def pooled(deviations: Sequence[Deviation], lengths: Sequence[int]) -> list[Deviation]:
-    """The same output in several cases, of so many positions: each with the worst own error of those no longer.
+    """The same output in several cases, of so many positions: each with the worst own error of those like it.
 
-    An output of few numbers is rounded luckily in some cases; all together tell what rounding does to it. But not those
-    that are longer: far positions are rounded worse than near ones ever are.
+    An output of few numbers is rounded luckily in some cases; all together tell what rounding does to it. But not longer
+    ones, for far positions are rounded worse than near ones ever are, nor those whose truth happens to be near 0.
     """
-    shares = [each.own / each.scale if each.scale else 0.0 for each in deviations]
+    typical = max((each.scale for each in deviations), default=0.0) / 2
+    shares = [
+        (length, each.own / each.scale)
+        for each, length in zip(deviations, lengths, strict=True)
+        if each.scale and each.scale >= typical
+    ]
     found = []
     for each, length in zip(deviations, lengths, strict=True):
-        worst = max(share for share, other in zip(shares, lengths, strict=True) if other <= max(length, SHORT))
+        worst = max((share for other, share in shares if other <= max(length, SHORT)), default=0.0)
         found.append(replace(each, own=max(each.own, worst * each.scale)))
     return found
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diptych.export.parity.bounds import EPSILON, FLOOR, MULTIPLE, Deviation, distance, pooled, scale_of
+from diptych.export.parity.bounds import EPSILON, FLOOR, MULTIPLE, SHORT, Deviation, distance, pooled, scale_of
 
 LOWEST = float(np.finfo(np.float32).min)
 
@@ -56,7 +56,15 @@ def test_nothing_may_stray_from_zero() -> None:
 
 
 def test_a_lucky_case_is_judged_like_the_others() -> None:
-    lucky, usual = Deviation(4e-5, 1e-9, 2.0), Deviation(1e-5, 1e-5, 1.0)
+    lucky, usual = Deviation(4e-5, 1e-9, 2.0), Deviation(1e-5, 1e-5, 2.0)
     assert not lucky.holds
-    assert [each.own for each in pooled([lucky, usual])] == [2e-5, 1e-5]
-    assert all(each.holds for each in pooled([lucky, usual]))
+    found = pooled([lucky, usual], [9, 9])
+    assert [each.own for each in found] == [1e-5, 1e-5]
+    assert all(each.holds for each in found)
+
+
+def test_what_is_longer_excuses_nothing() -> None:
+    """Far positions are rounded worse; near ones must not profit from that."""
+    near, far = Deviation(1e-3, 1e-7, 1.0), Deviation(1e-3, 1e-3, 1.0)
+    assert [each.holds for each in pooled([near, far], [9, 10 * SHORT])] == [False, True]
+    assert [each.own for each in pooled([far, near], [9, 10 * SHORT])] == [1e-3, 1e-3]
