@@ -59,8 +59,8 @@ class Deviation:
 def pooled(deviations: Sequence[Deviation], lengths: Sequence[int]) -> list[Deviation]:
     """The same output in several cases, of so many positions: each with the worst own error of those like it.
 
-    An output of few numbers is rounded luckily in some cases; all together tell what rounding does to it. But not longer
-    ones, for far positions are rounded worse than near ones ever are, nor those whose truth happens to be near 0.
+    An output of few numbers is rounded luckily in some cases; all together tell what rounding does to it. But not
+    longer ones, for far positions are rounded worse than near ones ever are, nor those whose truth is near 0.
     """
     typical = max((each.scale for each in deviations), default=0.0) / 2
     shares = [
