@@ -19,9 +19,9 @@ import torch
 from safetensors.torch import save_file
 
 from diptych.export import export_checkpoint
+from diptych.model import architecture as arch
 from diptych.model.networks import make_network
 from diptych.model.records import read
-from diptych.model import architecture as arch
 
 WIDTH, LAYERS, VOCABULARY = 1024, 6, 32_000
 ATTENTION = {"heads": 16, "head_dim": 64}
