@@ -55,7 +55,7 @@ PAIRS = [
     ),
     *_pairs(
         "bart", GENERATE, "BartForConditionalGeneration",
-        ("", BART),
+        ("*", BART),
         ("five layers, scaled", BART | DEEP | SCALED),
     ),
     *_pairs(

@@ -11,6 +11,7 @@ from families.comparing import SHAPES, Batch, generated, outputs, relative_error
 from families.twins import CLOSE, TOLERANCES, Engine, MakeTwins, Record, Twins
 from own_models import as_json, own_checkpoint
 
+from diptych.export import verify_bundle
 from diptych.export.defaults import source_side
 from diptych.model.tasks import GENERATING
 
@@ -38,6 +39,9 @@ def test_a_model_of_ones_own(case: Case, engine: Engine, make_twins: MakeTwins, 
     for rows, length, side in SHAPES:
         for port, (ours, theirs) in outputs(twins, engine, rows, length, side).items():
             assert relative_error(ours, theirs) <= TOLERANCES[engine], (port, rows, length, side)
+    if engine == "ONNX":
+        report = verify_bundle(twins.bundle.folder, checkpoint=twins.folder, threads=1)
+        assert report.passed, report.failures
     own = replace(case, family=OWN, name=f"as {case.family}")
     record(own, engine, CLOSE[engine])
     if case.task in GENERATING:
