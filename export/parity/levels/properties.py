@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.export.parity.bounds import scale_of
 from diptych.export.parity.report import PropertyReport
 from diptych.runtime.errors import EngineError
 from diptych.runtime.graph import Array
@@ -68,7 +69,7 @@ def exempt(name: str, graph: str, reason: str) -> PropertyReport:
 
 def allowed(values: Array, bound: float) -> float:
     """How far apart two runs of such values may be."""
-    return 2 * bound * max(float(np.abs(values).max(initial=0.0)), float(np.finfo(np.float32).tiny))
+    return 2 * bound * max(scale_of(values), float(np.finfo(np.float32).tiny))
 
 
 def _apart(one: Array, other: Array) -> float:

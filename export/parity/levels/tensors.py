@@ -62,14 +62,14 @@ class Tensors:
             if not np.isfinite(deviation.error):
                 continue
             if name == ports.LOGITS:
-                self.logit_error = max(self.logit_error, float(np.abs(seen[0] - seen[1]).max(initial=0.0)))
+                self.logit_error = max(self.logit_error, float(_apart(seen[0], seen[1]).max(initial=0.0)))
             if name == next(iter(shapes)):
                 self._count(probe, name, *seen)
 
     def _count(self, probe: Probe, name: str, values: Array, own: Array, truth: Array) -> None:
         """Keep what the pictures show: of the output that the graph is for."""
         scale = scale_of(truth) or 1.0
-        apart = [np.abs(each - truth) / scale for each in (values, own)]
+        apart = [_apart(each, truth) / scale for each in (values, own)]
         for engine, each in zip(self._counts, apart, strict=True):
             sample = each.reshape(-1)[:: max(1, each.size // _COUNTED)]
             decades = np.log10(np.maximum(sample, 10.0 ** _EDGES[0]))
@@ -118,7 +118,8 @@ class Tensors:
     def bound(self, graph: str, name: str) -> float:
         """How far an output of few positions may be from the truth, as a share of its scale."""
         deviations = [each.deviation for each in self._judged(graph, name) if each.length <= SHORT]
-        return max((each.allowed / each.scale for each in deviations if each.scale), default=EPSILON)
+        scale = max((each.scale for each in deviations), default=0.0)
+        return max(each.allowed for each in deviations) / scale if scale else EPSILON
 
     def report(self, left_out: list[str]) -> TensorsReport:
         edges = [10.0**edge for edge in _EDGES]
@@ -166,6 +167,12 @@ def _stacks(spec: arch.Architecture) -> list[arch.Stack]:
             return [encoder, decoder]
         case arch.EncoderOnly(stack) | arch.DecoderOnly(stack):
             return [stack]
+
+
+def _apart(values: Array, others: Array) -> Array:
+    """Number by number; what is minus infinity in both is the same."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(values == others, 0.0, np.abs(values - others)))
 
 
 def _series(found: dict[int, list[tuple[float, float]]]) -> Series:
