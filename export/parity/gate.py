@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tokenizers import Tokenizer
@@ -56,25 +56,21 @@ class Compared:
     tokenizers: Sequence[tuple[str, Tokenizer]] = ()
 
 
-@dataclass
 class Gate:
     """Runs the levels one by one. tensors: what that level learned, which later ones need."""
 
-    compared: Compared
-    level: Level
-    announce: Callable[[str], None] = lambda stage: None
-    tensors: Tensors = field(default_factory=Tensors)
-
-    def __post_init__(self) -> None:
-        self.bundle, self.sides = self.compared.bundle, self.compared.sides
+    def __init__(self, compared: Compared, level: Level, announce: Callable[[str], None] = lambda stage: None) -> None:
+        self.compared, self.level, self.announce = compared, level, announce
+        self.bundle, self.sides = compared.bundle, compared.sides
         self.manifest = self.bundle.manifest
+        self.tensors = Tensors()
         self.report = Report(
             task=self.manifest.task,
             family=self.manifest.family,
             manifest=file_digest(self.bundle.folder / ports.MANIFEST_FILE),
-            reference=self.compared.reference,
-            provider=self.compared.provider,
-            level=self.level,
+            reference=compared.reference,
+            provider=compared.provider,
+            level=level,
             multiple=MULTIPLE,
             tools=self.manifest.tools,
         )
