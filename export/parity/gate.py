@@ -144,14 +144,16 @@ class Gate:
                 )
 
     def _properties(self) -> None:
-        found = self.report.properties = list(self._proofs(self.sides.subject))
-        if self.compared.reference == "checkpoint" and not all(each.holds for each in found):
+        proven = list(self._proofs(self.sides.subject))
+        if self.compared.reference == "checkpoint" and not all(each.holds for each in proven):
             own = {(each.name, each.graph): each.holds for each in self._proofs(self.sides.own)}
-            found = self.report.properties = [
+            proven = [
                 each if each.holds or own[each.name, each.graph] else replace(each, holds=True, exempt=_NEITHER)
-                for each in found
+                for each in proven
             ]
-        for each in found:
+        structures = [prove_structure(self.bundle.folder / name) for name in self.bundle.graphs]
+        self.report.properties = proven + structures
+        for each in self.report.properties:
             if not each.holds:
                 self.report.fail("properties", f"{each.graph}: no {each.name}: {each.detail}")
 
@@ -167,8 +169,6 @@ class Gate:
             case arch.DecoderOnly(stack) | arch.EncoderOnly(stack):
                 reads = Reading(engines[ports.MODEL_FILE], ports.MODEL_FILE, stack, manifest, bound)
                 yield from reads.prove(both_ways=isinstance(self.compared.spec, arch.EncoderOnly))
-        for name in self.bundle.graphs:
-            yield prove_structure(self.bundle.folder / name)
 
     def _tokens(self, lines: Sequence[str] | None) -> None:
         subject, reference = cached_decoder(self.sides.subject), cached_decoder(self.sides.decoding)

@@ -78,6 +78,26 @@ def test_nothing_is_named_where_the_graphs_are_right(caught: Verify) -> None:
     assert [caught(fault).module for fault in FAULTS if fault.module is None] == [None] * (len(FAULTS) - len(NAMED))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no causal mask",
+        "causal mask off by one with a past",
+        "padding leaks through self-attention",
+        "padding leaks through cross-attention",
+        "cached rows reordered",
+        "sources swapped in cross-attention",
+        "residual dropped",
+        "norm before the sum",
+        "dropout left on",
+    ],
+)
+def test_properties_are_broken_by_what_breaks_them(name: str, caught: Verify) -> None:
+    """Though PyTorch is wrong about nothing, and tensors tell as well."""
+    (fault,) = (fault for fault in FAULTS if fault.name == name)
+    assert "properties" in caught(fault).levels
+
+
 def test_faults_are_many_and_of_all_kinds() -> None:
     assert len(FAULTS) == len({fault.name for fault in FAULTS}) >= 40
     assert {fault.model for fault in FAULTS} == set(MODELS)
