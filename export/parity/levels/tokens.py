@@ -92,18 +92,18 @@ def compare_tokens(
 
 
 def failures(report: TokensReport) -> list[str]:
-    """What of it the gate does not let pass."""
-    found = [
-        f"{each.search}, source {each.text}: token {each.place} is {each.ours}, expected {each.reference}, "
-        f"{each.margin:.1e} apart"
-        for each in report.differences
-        if each.kind == "fault"
-    ]
-    return found + [
-        f"{search.name}: {search.near_ties} near-ties in {search.texts} sources, at most 1 %"
-        for search in report.searches
-        if search.near_ties > max(1, NEAR_TIES * search.texts)
-    ]
+    """What of it the gate does not let pass: of each search the first fault, and near-ties that are too many."""
+    found = []
+    for search in report.searches:
+        if search.faults:
+            first = next(each for each in report.differences if (each.search, each.kind) == (search.name, "fault"))
+            found.append(
+                f"{search.name}: {search.faults} of {search.texts} sources are decoded otherwise, first {first.text}: "
+                f"token {first.place} is {first.ours}, expected {first.reference}, {first.margin:.1e} apart"
+            )
+        if search.near_ties > max(1, NEAR_TIES * search.texts):
+            found.append(f"{search.name}: {search.near_ties} near-ties in {search.texts} sources, at most 1 %")
+    return found
 
 
 def difference(
