@@ -98,7 +98,7 @@ def failures(report: TokensReport) -> list[str]:
         if search.faults:
             first = next(each for each in report.differences if (each.search, each.kind) == (search.name, "fault"))
             found.append(
-                f"{search.name}: {search.faults} of {search.texts} sources come out otherwise, the first is {first.text}: "
+                f"{search.name}: {search.faults} of {search.texts} sources differ, the first is {first.text}: "
                 f"token {first.place} is {first.ours}, expected {first.reference}, {first.margin:.1e} apart"
             )
         if search.near_ties > max(1, NEAR_TIES * search.texts):
