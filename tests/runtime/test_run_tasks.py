@@ -50,9 +50,13 @@ def facts_and_graph(task: str) -> tuple[Manifest, RowGraph]:
     return manifest("answer", 20), RowGraph(ends)
 
 
-def write_bundle(folder: Path, facts: Manifest) -> Path:
+def write_bundle(folder: Path, facts: Manifest, model: bytes | None = None) -> Path:
+    """model: the ONNX file, if it has one."""
     folder.mkdir()
     digests = {ports.TOKENIZER_FILE: file_digest(word_pieces(folder))}
+    if model is not None:
+        (folder / ports.MODEL_FILE).write_bytes(model)
+        digests[ports.MODEL_FILE] = file_digest(folder / ports.MODEL_FILE)
     (folder / ports.WEIGHTS_FILE).touch()
     replace(facts, files=digests).write(folder)
     return folder
@@ -237,9 +241,8 @@ def test_a_bundle_of_one_graph_runs_in_onnx_runtime(tmp_path: Path, capsysbinary
         [helper.make_tensor_value_info(ports.LOGITS, kinds.FLOAT, [ports.ROWS, 3])],
         [onnx.numpy_helper.from_array(table, "table"), onnx.numpy_helper.from_array(np.array([1]), "axes")],
     )
-    folder = write_bundle(tmp_path / "bundle", manifest("classify", 20, LABELS))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    onnx.save(model, folder / ports.MODEL_FILE)
+    folder = write_bundle(tmp_path / "bundle", manifest("classify", 20, LABELS), model.SerializeToString())
     assert load(folder)(["old", ("who", "is")])[0].label == "neither"
     for arguments in (
         ["run", str(folder), "old", "--threads", "1"],
