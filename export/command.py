@@ -7,11 +7,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from diptych.export.errors import ExportError
+from diptych.export.errors import told_as_export_errors
 from diptych.export.parity.display.table import show as show_report
 from diptych.export.parity.report import Report
 from diptych.export.pipeline import export_checkpoint
-from diptych.model.errors import CheckpointError, CheckpointNotFoundError
 from diptych.model.tasks import TASKS
 from diptych.runtime.console import debug_option, note
 
@@ -44,7 +43,7 @@ def export(
       diptych export my-checkpoint my-bundle --force
       diptych export my-checkpoint my-bundle --config my-model.json
     """
-    try:
+    with told_as_export_errors():
         report = export_checkpoint(
             checkpoint,
             bundle,
@@ -55,10 +54,6 @@ def export(
             ignored_keys=ignored,
             announce=lambda stage: note(f"{stage} …"),
         )
-    except CheckpointError as error:
-        failure = ExportError(str(error))
-        failure.exit_status = 2 if isinstance(error, CheckpointNotFoundError) else 1
-        raise failure from error
     show(bundle, report)
 
 

@@ -106,9 +106,14 @@ class CachedDecoder:
 
     def forward(self, state: CacheState, ids: Array, keep: int = 0) -> Array:
         """As `step`, with logits [R, T, V] after every new token, or after the last `keep` if it is not 0."""
-        length = ids.shape[1]
         state.mask = np.concatenate([state.mask, (ids >= 0).astype(np.int64)], axis=1)
-        positions = np.maximum(np.cumsum(state.mask, axis=1)[:, state.mask.shape[1] - length :] - 1, 0)
+        outputs = self.decoder.run(self.feeds(state, ids, keep))
+        state.past = {name: outputs[ports.present_name(name)] for name in self.past_names}
+        return outputs[ports.LOGITS]
+
+    def feeds(self, state: CacheState, ids: Array, keep: int) -> dict[str, Array]:
+        """What the graph is fed to append ids [R, T] to a state whose mask has them already."""
+        positions = np.maximum(np.cumsum(state.mask, axis=1)[:, state.mask.shape[1] - ids.shape[1] :] - 1, 0)
         feeds = {
             ports.INPUT_IDS: np.maximum(ids, 0),
             ports.POSITION_IDS: positions,
@@ -119,9 +124,7 @@ class CachedDecoder:
             **state.cross,
             **state.past,
         }
-        outputs = self.decoder.run({name: feeds[name] for name in self.decoder.inputs})
-        state.past = {name: outputs[ports.present_name(name)] for name in self.past_names}
-        return outputs[ports.LOGITS]
+        return {name: feeds[name] for name in self.decoder.inputs}
 
     def select(self, state: CacheState, rows: Array) -> None:
         if np.array_equal(rows, np.arange(len(state.mask))):

@@ -40,25 +40,7 @@ class OrtGraph:
         Raises ProviderError if the provider is unknown or does not start, BundleError if the file cannot be run.
         """
         self.path = path
-        provider = provider_name(settings.provider)
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = settings.threads
-        if not optimized:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        if settings.lean:
-            options.add_session_config_entry("session.disable_prepacking", "1")
-            options.enable_cpu_mem_arena = False
-        if settings.strict and provider != CPU:
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        try:
-            unwanted = ["ConstantFolding"] if settings.lean else []
-            self.session = ort.InferenceSession(path, options, providers=[provider], disabled_optimizers=unwanted)
-        except Exception as error:  # ONNX Runtime's own exceptions share no base but this.
-            if provider != CPU:
-                raise ProviderError(f"{provider} cannot run {path}: {error}") from error
-            raise BundleError(f"{path}: ONNX Runtime cannot run this graph: {error}") from error
-        check_provider(provider, self.session.get_providers())
+        self.session = make_session(path, settings, optimized=optimized)
         inputs = [*self.session.get_inputs(), *self.session.get_overridable_initializers()]
         self.inputs: dict[str, Shape] = {port.name: tuple(port.shape) for port in inputs}
         self.outputs: dict[str, Shape] = {port.name: tuple(port.shape) for port in self.session.get_outputs()}
@@ -69,3 +51,31 @@ class OrtGraph:
         except Exception as error:  # Out of memory, or a driver that gave up.
             raise EngineError(f"{self.path}: ONNX Runtime failed: {error}") from error
         return dict(zip(self.outputs, values, strict=True))
+
+
+def make_session(
+    path: Path, settings: SessionSettings, *, optimized: bool = True, model: bytes | None = None
+) -> ort.InferenceSession:
+    """A session over an ONNX file, or over `model` in its stead, with the same weights. Errors as of `OrtGraph`."""
+    provider = provider_name(settings.provider)
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = settings.threads
+    if model is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    if not optimized:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if settings.lean:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        options.enable_cpu_mem_arena = False
+    if settings.strict and provider != CPU:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        unwanted = ["ConstantFolding"] if settings.lean else []
+        session = ort.InferenceSession(model or path, options, providers=[provider], disabled_optimizers=unwanted)
+    except Exception as error:  # ONNX Runtime's own exceptions share no base but this.
+        if provider != CPU:
+            raise ProviderError(f"{provider} cannot run {path}: {error}") from error
+        raise BundleError(f"{path}: ONNX Runtime cannot run this graph: {error}") from error
+    check_provider(provider, session.get_providers())
+    return session

@@ -6,11 +6,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from diptych.export.errors import ExportError
+from diptych.export.errors import ExportError, told_as_export_errors
 from diptych.export.parity.display.html import page
 from diptych.export.parity.display.table import show
 from diptych.export.parity.verify import verify_bundle, write_verification
-from diptych.model.errors import CheckpointError, CheckpointNotFoundError
 from diptych.runtime.console import debug_option, note, warn
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -64,7 +63,7 @@ def verify(
     for path in (json_path, html_path):
         if path is not None and not path.parent.is_dir():
             raise click.UsageError(f"{path.parent}: no such folder")
-    try:
+    with told_as_export_errors():
         report = verify_bundle(
             bundle,
             checkpoint=checkpoint,
@@ -78,10 +77,6 @@ def verify(
             keep=False,
             announce=lambda stage: note(f"{stage} …"),
         )
-    except CheckpointError as error:
-        failure = ExportError(str(error))
-        failure.exit_status = 2 if isinstance(error, CheckpointNotFoundError) else 1
-        raise failure from error
     if checkpoint is not None:
         try:
             write_verification(bundle, report)

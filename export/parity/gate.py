@@ -225,5 +225,6 @@ class Gate:
         assert isinstance(task, TextGenerator)
         ours, theirs = ([Hypothesis(each.ids, each.score) for each in side] for side in (found, expected))
         decoder, bound = cached_decoder(self.sides.decoding), 4 * self._logit_error()
-        apart = token_level.difference("text", 0, ours, theirs, decoder, task.encode(line), self.manifest, bound)
+        beams, source = task.generator.defaults.num_beams, task.encode(line)
+        apart = token_level.difference("text", 0, ours, theirs, beams, decoder, source, self.manifest, bound)
         return apart is not None and apart.kind == "near-tie"

@@ -12,7 +12,7 @@ from diptych.export.parity.bisection.points import End, OnnxWatched, Point, Watc
 from diptych.export.parity.bisection.scopes import ROOT
 from diptych.export.parity.bounds import Deviation
 from diptych.export.parity.report import BisectionReport, ValueReport
-from diptych.runtime.errors import BundleError, EngineError
+from diptych.runtime.errors import BundleError, EngineError, ProviderError
 from diptych.runtime.graph import Arrays
 
 # Of a module with more nodes, the first so many are listed.
@@ -28,7 +28,7 @@ def bisect(
     """
     try:
         comparison = Comparison(subject, reference, own, feeds)
-    except (BundleError, EngineError) as error:
+    except (BundleError, EngineError, ProviderError) as error:
         if subject.runs(feeds):
             raise
         return _bisect_stopped(subject, reference, own, feeds, graph, case, str(error))

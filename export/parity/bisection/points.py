@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -16,10 +16,9 @@ from torch.utils.hooks import RemovableHandle
 from diptych.export.graphs import GraphSpec
 from diptych.export.parity.bisection.scopes import ROOT, Scopes
 from diptych.export.torch_graph import TorchGraph
-from diptych.runtime.engine import onnxruntime as ort
-from diptych.runtime.errors import BundleError, EngineError
-from diptych.runtime.graph import Array, Arrays
-from diptych.runtime.providers import CPU, SessionSettings, check_provider, provider_name
+from diptych.runtime.errors import BundleError, EngineError, ProviderError
+from diptych.runtime.graph import Array, Arrays, make_session
+from diptych.runtime.providers import SessionSettings
 
 Size = tuple[int, ...]
 End = Literal["input", "output"]
@@ -155,7 +154,7 @@ class OnnxWatched:
     def runs(self, feeds: Arrays) -> bool:
         try:
             self._run([], feeds)
-        except (BundleError, EngineError):
+        except (BundleError, EngineError, ProviderError):
             return False
         return True
 
@@ -170,34 +169,15 @@ class OnnxWatched:
         if self.length is not None:
             _cut(model.graph, self.length)
         outputs = _add_outputs(model.graph, names, through)
-        session = self._session(bytes(ir.to_proto(model).SerializeToString()))  # type: ignore[no-untyped-call]
+        serialized = bytes(ir.to_proto(model).SerializeToString())  # type: ignore[no-untyped-call]
+        settings = replace(self.settings, lean=True)
+        session = make_session(self.path, settings, optimized=self.optimized, model=serialized)
         known = [port.name for port in (*session.get_inputs(), *session.get_overridable_initializers())]
         try:
             values = session.run(outputs or None, {name: feeds[name] for name in known if name in feeds})
         except Exception as error:  # ONNX Runtime's own exceptions share no base but this.
             raise EngineError(f"{self.path}: ONNX Runtime failed: {error}") from error
         return dict(zip(names, values, strict=False))
-
-    def _session(self, model: bytes) -> ort.InferenceSession:
-        """Like `OrtGraph`'s, but no weights are copied: not packed as kernels like them, not transposed in advance."""
-        provider = provider_name(self.settings.provider)
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = self.settings.threads
-        if self.settings.strict and provider != CPU:
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        options.add_session_config_entry("session.disable_prepacking", "1")
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.path.parent))
-        if not self.optimized:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        try:
-            session = ort.InferenceSession(
-                model, options, providers=[provider], disabled_optimizers=["ConstantFolding"]
-            )
-        except Exception as error:  # As above.
-            raise BundleError(f"{self.path}: ONNX Runtime cannot run this graph: {error}") from error
-        check_provider(provider, session.get_providers())
-        return session
 
 
 def _cut(graph: ir.Graph, length: int) -> None:

@@ -57,7 +57,8 @@ def _bisection(bisection: BisectionReport, console: Console, own: str) -> None:
     _line(console, Text("  "), f"{where}: {bisection.graph}, {bisection.case}")
     if bisection.note:
         _line(console, Text("  "), bisection.note)
-    _line(console, Text(f"  {'':<4}{'error':>9}{own:>13}{'ratio':>10}  "), "tensor")
+    if bisection.inputs or bisection.outputs:
+        _line(console, Text(f"  {'':<4}{'error':>9}{own:>13}{'ratio':>10}  "), "tensor")
     for side, values in (("in", bisection.inputs), ("out", bisection.outputs)):
         for value in values:
             numbers = f"{number(value.error):>9}{number(value.own):>13}{times(value.ratio):>10}"

@@ -1,15 +1,16 @@
 """What graphs are fed in a case. All engines get the same: what comes from another graph is the truth, rounded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from diptych.export.parity.levels.cases import Case, padding_mask
-from diptych.export.parity.sides import Engines
+from diptych.export.parity.sides import Engines, cached_decoder
 from diptych.runtime import ports
-from diptych.runtime.decoder import CachedDecoder
+from diptych.runtime.decoder import CachedDecoder, Sources
 from diptych.runtime.graph import Array, Shape
+from diptych.runtime.history import PADDING
 from diptych.runtime.manifest import Manifest
 
 # Tokens that a long cache is made of, again and again: the cost of a case is then in its new tokens alone.
@@ -54,20 +55,19 @@ class Probe:
 def probes(case: Case, truth: Engines, manifest: Manifest, types: int, random: np.random.Generator) -> Iterator[Probe]:
     """One for each graph; the decoder's looks back at what the true encoder says of the encoder's. types: of tokens."""
     match truth:
-        case {ports.ENCODER_FILE: encoder, ports.DECODER_FILE: decoder}:
+        case {ports.ENCODER_FILE: encoder, ports.DECODER_FILE: _}:
             mask = padding_mask(case.sources, case.source_length, case.padding)
-            feeds = _texts(mask, manifest, types, random)
-            yield Probe(ports.ENCODER_FILE, case.read(), {name: feeds[name] for name in encoder.inputs}, mask)
-            encoded = encoder.run({name: feeds[name] for name in encoder.inputs})
-            cross = {name: encoded[ports.present_name(name)] for name in CachedDecoder(encoder, decoder).cross_names}
-            looked_at = {**cross, ports.ENCODER_ATTENTION_MASK: mask}
-            yield _decoder_probe(ports.DECODER_FILE, case, truth, looked_at, random)
+            texts = _texts(mask, manifest, types, random)
+            yield Probe(ports.ENCODER_FILE, case.read(), {name: texts[name] for name in encoder.inputs}, mask)
+            sources = Sources(texts[ports.INPUT_IDS], mask)
+            yield _decoder_probe(ports.DECODER_FILE, case, cached_decoder(truth), sources, random)
         case {ports.MODEL_FILE: model} if ports.LOGITS in model.outputs and ports.POSITION_IDS in model.inputs:
-            yield _decoder_probe(ports.MODEL_FILE, case, truth, {}, random)
+            sources = Sources.pad([[]] * case.sources, manifest.tokens.pad)
+            yield _decoder_probe(ports.MODEL_FILE, case, cached_decoder(truth), sources, random)
         case {ports.MODEL_FILE: model}:
             mask = padding_mask(case.sources, case.source_length, case.padding)
-            feeds = _texts(mask, manifest, types, random)
-            yield Probe(ports.MODEL_FILE, case.read(), {name: feeds[name] for name in model.inputs}, mask)
+            texts = _texts(mask, manifest, types, random)
+            yield Probe(ports.MODEL_FILE, case.read(), {name: texts[name] for name in model.inputs}, mask)
 
 
 def _texts(mask: Array, manifest: Manifest, types: int, random: np.random.Generator) -> dict[str, Array]:
@@ -86,49 +86,23 @@ def _drawn(shape: tuple[int, ...], vocabulary: int, random: np.random.Generator)
 
 
 def _decoder_probe(
-    file: str, case: Case, truth: Engines, looked_at: dict[str, Array], random: np.random.Generator
+    file: str, case: Case, decoder: CachedDecoder, sources: Sources, random: np.random.Generator
 ) -> Probe:
-    graph = truth[file]
-    rows = case.sources * case.rows_per_source
-    mask = padding_mask(rows, case.past + case.new, case.row_padding)
-    past_names = [name for name in graph.inputs if ports.present_name(name) in graph.outputs]
-    cache = {name: _empty(graph.inputs[name], rows) for name in past_names}
+    mask = padding_mask(case.sources * case.rows_per_source, case.past + case.new, case.row_padding)
+    vocabulary = int(decoder.decoder.outputs[ports.LOGITS][-1])
+
+    def drawn(places: Array) -> Array:
+        return np.where(places, _drawn(places.shape, vocabulary, random), PADDING)
+
+    state = decoder.start(sources, case.rows_per_source)
+    state.cross = _rounded(state.cross)
     if case.past:
-        prefilled = min(case.past, _PREFILLED)
-        start = _step(graph.outputs, mask[:, :prefilled], cache, looked_at, 1, random)
-        present = graph.run({name: start[name] for name in graph.inputs})
-        cache = {name: _repeated(present[ports.present_name(name)], case.past) for name in past_names}
-    feeds = _step(graph.outputs, mask, _rounded(cache), looked_at, case.keep, random)
-    words = case.decoded(looks_back=bool(looked_at))
-    return Probe(file, words, {name: feeds[name] for name in graph.inputs}, mask, case.past, case.keep)
-
-
-def _step(
-    outputs: Mapping[str, Shape],
-    mask: Array,
-    cache: dict[str, Array],
-    looked_at: dict[str, Array],
-    keep: int,
-    random: np.random.Generator,
-) -> dict[str, Array]:
-    """Feeds for the tokens of `mask`, [R, P + T], that are not cached."""
-    past = next(iter(cache.values())).shape[2]
-    vocabulary = int(outputs[ports.LOGITS][-1])
-    positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)[:, past:]
-    return {
-        ports.INPUT_IDS: np.where(mask[:, past:], _drawn(positions.shape, vocabulary, random), 0),
-        ports.POSITION_IDS: positions,
-        ports.ATTENTION_MASK: mask,
-        ports.DECODER_ATTENTION_MASK: mask,
-        ports.NUM_LOGITS_TO_KEEP: np.array(keep, dtype=np.int64),
-        **_rounded(looked_at),
-        **cache,
-    }
-
-
-def _empty(shape: Shape, rows: int) -> Array:
-    _, heads, _, head_dim = shape
-    return np.zeros((rows, int(heads), 0, int(head_dim)), dtype=np.float32)
+        decoder.forward(state, drawn(mask[:, : min(case.past, _PREFILLED)]), keep=1)
+        state.past = {name: _repeated(entries, case.past) for name, entries in _rounded(state.past).items()}
+    state.mask = mask
+    feeds = decoder.feeds(state, drawn(mask[:, case.past :]), case.keep)
+    words = case.decoded(looks_back=decoder.encoder is not None)
+    return Probe(file, words, feeds, mask, case.past, case.keep)
 
 
 def _rounded(values: dict[str, Array]) -> dict[str, Array]:

@@ -72,9 +72,9 @@ def compare_tokens(
     for name, options in SEARCHES.items():
         found = Generator(subject, manifest)(sources, max_new_tokens=limit, **options)
         expected = Generator(watched, manifest)(sources, max_new_tokens=limit, **options)
-        margins = margins or watched.margins
+        margins = margins or list(watched.margins)
         parted = [
-            difference(name, text, *pair, reference, sources[text], manifest, 4 * logit_error)
+            difference(name, text, *pair, options["num_beams"], reference, sources[text], manifest, 4 * logit_error)
             for text, pair in enumerate(zip(found, expected, strict=True))
         ]
         apart = [each for each in parted if each is not None]
@@ -111,6 +111,7 @@ def difference(
     text: int,
     ours: list[Hypothesis],
     expected: list[Hypothesis],
+    beams: int,
     decoder: CachedDecoder,
     source: list[int],
     manifest: Manifest,
@@ -125,7 +126,7 @@ def difference(
         chosen, expected_token = (next(iter(each.ids[place : place + 1]), None) for each in (one, other))
         logits = _logits(decoder, source, other.ids[:place], (chosen, expected_token), manifest)
         margin = abs(one.score - other.score)
-        if len(ours) == 1:
+        if beams == 1:
             margin = float(np.ptp(logits)) if len(logits) == 2 else float("inf")
         kind: Literal["near-tie", "fault"] = "near-tie" if margin < bound else "fault"
         found.append(TokenDifference(search, text, place, chosen, expected_token, logits, margin, kind))
