@@ -19,6 +19,7 @@ from diptych.runtime.console import debug_option, note
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--task", type=click.Choice(TASKS), help="What the bundle is for; else what the checkpoint was made for.")
+@click.option("--with-attention", is_flag=True, help="The decoder puts out its cross-attention, too.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Stands for its config.json.")
 @click.option("--force", is_flag=True, help="Replace an earlier bundle.")
 @click.option("--no-verify", is_flag=True, help="Do not compare the graphs with PyTorch.")
@@ -28,6 +29,7 @@ def export(
     checkpoint: Path,
     bundle: Path,
     task: str | None,
+    with_attention: bool,
     config: Path | None,
     force: bool,
     no_verify: bool,
@@ -51,6 +53,7 @@ def export(
             config=config,
             force=force,
             verify=not no_verify,
+            with_attention=with_attention,
             ignored_keys=ignored,
             announce=lambda stage: note(f"{stage} …"),
         )

@@ -8,43 +8,35 @@ from diptych.export.errors import ExportError
 from diptych.model import architecture as arch
 from diptych.model.checkpoint import Checkpoint
 from diptych.runtime.errors import OptionError
-from diptych.runtime.filters import make_filters
+from diptych.runtime.generation.filters import make_filters
+from diptych.runtime.generation.options import GenerationOptions
+from diptych.runtime.generation.refused import REFUSED
 from diptych.runtime.manifest import SpecialTokens
-from diptych.runtime.options import GenerationOptions
 
-OPTIONS = frozenset(field.name for field in fields(GenerationOptions))
+# Special tokens have a place of their own; what else results have is asked for by a call; the others are not
+# transformers', and may mean something else in a checkpoint's configuration.
+_NOT_DEFAULTS = frozenset(
+    """eos_token_id decoder_start_token_id output_scores output_attentions patience coverage_penalty alternatives
+    min_alternative_expansion_prob seed json_schema regex grammar attention_layer""".split()
+)
+OPTIONS = frozenset(field.name for field in fields(GenerationOptions)) - _NOT_DEFAULTS
 
-# What `generate` would do differently for any other value than this.
+# Of the options that are refused, those that would change results, and the values with which they do not.
 _NEUTRAL: Mapping[str, tuple[object, ...]] = {
-    "do_sample": (False,),
     "num_beam_groups": (1,),
     "diversity_penalty": (0, 0.0),
     "penalty_alpha": (0, 0.0),
     "guidance_scale": (1, 1.0),
-    "encoder_no_repeat_ngram_size": (0,),
-    "encoder_repetition_penalty": (1, 1.0),
-    "exponential_decay_length_penalty": (),
-    "sequence_bias": (),
     "constraints": (),
     "force_words_ids": (),
-    "remove_invalid_values": (False, True),
-    "stop_strings": (),
     "max_time": (),
     "watermarking_config": (),
-    "prompt_lookup_num_tokens": (),
     "dola_layers": (),
     "token_healing": (False,),
 }
 
-# Of bookkeeping, of sampling (off), of caches that have no counterpart here, of what else a call may return.
-_INERT = frozenset(
-    """_from_model_config transformers_version pad_token_id bos_token_id eos_token_id decoder_start_token_id use_cache
-    cache_implementation cache_config return_dict_in_generate output_scores output_logits output_attentions
-    output_hidden_states temperature top_k top_p min_p typical_p epsilon_cutoff eta_cutoff top_h low_memory
-    disable_compile compile_config is_assistant num_assistant_tokens num_assistant_tokens_schedule
-    assistant_confidence_threshold assistant_early_exit assistant_lookbehind target_lookbehind max_matching_ngram_size
-    prefill_chunk_size use_mtp continuous_batching_config""".split()
-)
+# Bookkeeping, caches that have no counterpart here, models that draft.
+_INERT = frozenset(REFUSED) - _NEUTRAL.keys() | _NOT_DEFAULTS
 
 
 def special_tokens(checkpoint: Checkpoint, unknown: int | None = None, mask: int | None = None) -> SpecialTokens:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from diptych.export.errors import ExportError
 from diptych.model import architecture as arch
 from diptych.model.networks import DecoderOnly, EncoderDecoder, EncoderOnly, Network
 from diptych.runtime import ports
@@ -34,12 +35,14 @@ class DecoderGraph(nn.Module):
     """A decoder that looks back, and its head, under their full names: weights and scopes are called as in the network.
 
     Logits of the last `num_logits_to_keep` new tokens, of all if it is 0: a long prompt needs those of its end only.
+    with_attention: where all new tokens look in the source comes out, too, [R, layers, H, T, S].
     """
 
-    def __init__(self, network: EncoderDecoder) -> None:
+    def __init__(self, network: EncoderDecoder, *, with_attention: bool = False) -> None:
         super().__init__()
         self.decoder = network.decoder
         self.head = network.head
+        self.with_attention = with_attention
 
     def forward(
         self,
@@ -50,11 +53,14 @@ class DecoderGraph(nn.Module):
         cross: Sequence[KeyValue],
         past: Sequence[KeyValue],
         num_logits_to_keep: Tensor,
-    ) -> tuple[Tensor, list[KeyValue]]:
+    ) -> tuple[Tensor, list[KeyValue], list[Tensor]]:
+        weights: list[Tensor] = []
+        collect = weights.append if self.with_attention else None
         hidden, present = self.decoder(
-            input_ids, position_ids, decoder_attention_mask, past, cross, encoder_attention_mask
+            input_ids, position_ids, decoder_attention_mask, past, cross, encoder_attention_mask, collect
         )
-        return self.head(_last(hidden, num_logits_to_keep)), present
+        attentions = [torch.stack(weights, dim=1)] if self.with_attention else []
+        return self.head(_last(hidden, num_logits_to_keep)), present, attentions
 
 
 class CausalGraph(nn.Module):
@@ -139,11 +145,20 @@ class GraphSpec:
     outputs: list[ports.Port]
 
 
-def graphs(network: Network, task: str) -> list[GraphSpec]:
-    """The graphs of a network: an encoder's and a decoder's, or one."""
+def graphs(network: Network, task: str, *, with_attention: bool = False) -> list[GraphSpec]:
+    """The graphs of a network: an encoder's and a decoder's, or one.
+
+    with_attention: the decoder's puts out its cross-attention. Raises ExportError if there is none, or its layers have
+    different numbers of heads.
+    """
     match network:
         case EncoderDecoder():
-            return [encoder_graph(network), decoder_graph(network)]
+            return [encoder_graph(network), decoder_graph(network, with_attention=with_attention)]
+        case _ if with_attention:
+            raise ExportError(
+                f"{ports.CROSS_ATTENTIONS}: expected an encoder-decoder, found one graph, made to {task}, which looks "
+                "back at no encoder; leave out --with-attention"
+            )
         case DecoderOnly() if network.head is not None:
             return [_causal_graph(network)]
         case DecoderOnly() | EncoderOnly():
@@ -162,9 +177,15 @@ def encoder_graph(network: EncoderDecoder) -> GraphSpec:
     )
 
 
-def decoder_graph(network: EncoderDecoder) -> GraphSpec:
+def decoder_graph(network: EncoderDecoder, *, with_attention: bool = False) -> GraphSpec:
     layers = network.spec.decoder.layers
     cross = [layer.cross_attention for layer in layers if layer.cross_attention is not None]
+    heads = [attention.heads for attention in cross]
+    if with_attention and len(set(heads)) > 1:
+        raise ExportError(
+            f"{ports.CROSS_ATTENTIONS}: the decoder's layers have {', '.join(map(str, heads))} heads, expected as many "
+            "in each, for one output has them all; leave out --with-attention"
+        )
     arguments = (
         _ids(_ROWS, _TARGET_LENGTH),
         _ids(_ROWS, _TARGET_LENGTH),
@@ -176,10 +197,10 @@ def decoder_graph(network: EncoderDecoder) -> GraphSpec:
     )
     return GraphSpec(
         ports.DECODER_FILE,
-        DecoderGraph(network).eval(),
+        DecoderGraph(network, with_attention=with_attention).eval(),
         arguments,
         ports.decoder_inputs(len(layers)),
-        ports.decoder_outputs(len(layers)),
+        ports.decoder_outputs(len(layers), with_attention=with_attention),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diptych.export.errors import ExportError, ParityError, TargetExistsError
 from diptych.export.facts import facts_of
-from diptych.export.graphs import GraphSpec, graphs
+from diptych.export.graphs import graphs
 from diptych.export.parity.gate import Gate
 from diptych.export.parity.report import Report, told
 from diptych.export.parity.verify import with_checkpoint, write_verification
@@ -35,6 +35,7 @@ def export_checkpoint(
     config: Path | str | None = None,
     force: bool = False,
     verify: bool = True,
+    with_attention: bool = False,
     ignored_keys: Collection[str] = (),
     announce: Callable[[str], None] = lambda stage: None,
 ) -> Report | None:
@@ -42,8 +43,9 @@ def export_checkpoint(
 
     task: what the bundle is for, one of `diptych.model.tasks.TASKS`; else what the checkpoint was made for. config: a
     file that stands for the folder's `config.json`. force: replace an earlier bundle. verify: compare with PyTorch; the
-    report is returned, and kept in the bundle. ignored_keys: configuration keys to pass over. announce: told the name
-    of each stage as it begins. Nothing is left behind, and an earlier bundle is untouched, unless everything succeeded.
+    report is returned, and kept in the bundle. with_attention: an encoder-decoder's decoder puts out its
+    cross-attention, too. ignored_keys: configuration keys to pass over. announce: told the name of each stage as it
+    begins. Nothing is left behind, and an earlier bundle is untouched, unless everything succeeded.
     Raises CheckpointError, TargetExistsError, ParityError or ExportError (ValueErrors).
     """
     checkpoint, bundle = Path(checkpoint), Path(bundle)
@@ -55,7 +57,7 @@ def export_checkpoint(
     announce("reading the checkpoint")
     source = read_source(checkpoint, task, config, ignored_keys)
     facts = facts_of(source, ignored_keys)
-    specs = graphs(source.loaded.network, source.loaded.task)
+    specs = graphs(source.loaded.network, source.loaded.task, with_attention=with_attention)
     with _staging(bundle) as staging:
         models = []
         for spec in specs:
@@ -75,7 +77,7 @@ def export_checkpoint(
         report = None
         if verify:
             announce("comparing with PyTorch")
-            report = _verify(staging, source, specs, facts)
+            report = _verify(staging, source, facts)
         _check_target(bundle, force)
         _move_into_place(staging, bundle)
     return report
@@ -100,9 +102,9 @@ def _write_tokenizers(tokenizers: Tokenizers, source: Path, staging: Path) -> No
         tokenizers.target.save(str(staging / ports.TARGET_TOKENIZER_FILE))
 
 
-def _verify(staging: Path, source: Source, specs: list[GraphSpec], facts: Manifest) -> Report:
+def _verify(staging: Path, source: Source, facts: Manifest) -> Report:
     """Compare the bundle as the runtime opens it with the network it came from. Raises ParityError."""
-    gate = Gate(with_checkpoint(Bundle.open(staging), source, specs, facts, SessionSettings()), "quick")
+    gate = Gate(with_checkpoint(Bundle.open(staging), source, facts, SessionSettings()), "quick")
     report = gate.run()
     if not report.passed:
         gate.bisect()

@@ -1,6 +1,6 @@
 """The PyTorch network behind the ports of its graph: the other side of every parity check."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -23,18 +23,20 @@ class TorchGraph:
         self.inputs = {
             port.name: _shape(port.axes, example.shape) for port, example in zip(spec.inputs, flat, strict=True)
         }
+        self.dtypes = {name: tensor.numpy().dtype for name, tensor in zip(self.inputs, flat, strict=True)}
         with torch.inference_mode():
             outputs = pytree.tree_leaves(spec.module(*spec.arguments))
         self.outputs = {
             port.name: _shape(port.axes, example.shape) for port, example in zip(spec.outputs, outputs, strict=True)
         }
 
-    def run(self, feeds: Arrays) -> dict[str, Array]:
+    def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
         tensors = [torch.from_numpy(np.asarray(feeds[name], order="C")) for name in self.inputs]
         arguments = pytree.tree_unflatten(tensors, self._structure)
         with torch.inference_mode(), self._precision():
-            outputs = pytree.tree_leaves(self.module(*arguments))
-        return {name: tensor.numpy() for name, tensor in zip(self.outputs, outputs, strict=True)}
+            results = pytree.tree_leaves(self.module(*arguments))
+        named = zip(self.outputs, results, strict=True)
+        return {name: tensor.numpy() for name, tensor in named if outputs is None or name in outputs}
 
 
 def _shape(axes: tuple[str | None, ...], example: torch.Size) -> Shape:

@@ -1,5 +1,7 @@
 """Multi-head attention ("Attention Is All You Need", section 3.2), the same module in all three places it is used."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -8,6 +10,7 @@ from diptych.model.linear import Linear
 from diptych.model.rotary import Rotation, rotate
 
 KeyValue = tuple[Tensor, Tensor]
+Collect = Callable[[Tensor], None]
 
 
 class Attention(nn.Module):
@@ -36,12 +39,18 @@ class Attention(nn.Module):
         return key.transpose(1, 2), value.transpose(1, 2)
 
     def forward(
-        self, hidden: Tensor, keys: Tensor, values: Tensor, bias: Tensor, rotation: Rotation | None = None
+        self,
+        hidden: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        bias: Tensor,
+        rotation: Rotation | None = None,
+        collect: Collect | None = None,
     ) -> Tensor:
         """hidden [R, T, width], keys and values [B, G, S, D], bias [B, 1 or H, 1 or T, S] -> [R, T, width].
 
         R may be K times B: the K adjacent rows of a source then attend to its one copy of keys and values, as K times
-        as many queries.
+        as many queries. collect: given how much each token takes of each key, [R, H, T, S], every row's sum 1.
         """
         rows, length, _ = hidden.shape
         query = self.query(hidden)
@@ -50,20 +59,34 @@ class Attention(nn.Module):
         if rotation is not None:
             query = rotate(self._split_heads(query), rotation)
         query = query.reshape(keys.shape[0], -1, self.heads, self.head_dim).transpose(1, 2)  # [B, H, K·T, D]
-        context = self._attend(query, keys, values, bias).transpose(1, 2)  # [B, K·T, H, D]
+        weights = self._weigh(query, keys, bias)
+        if collect is not None:
+            collect(self._by_row(weights, rows, length))
+        context = self._mix(weights, values).transpose(1, 2)  # [B, K·T, H, D]
         return self.output(context.reshape(rows, length, self.heads * self.head_dim))
 
-    def _attend(self, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        """query [B, H, K·T, D] -> [B, H, K·T, D]; the H / G heads of a group are more queries of its one key head."""
+    def _weigh(self, query: Tensor, keys: Tensor, bias: Tensor) -> Tensor:
+        """query [B, H, K·T, D] -> [B, H, K·T, S]; the H / G heads of a group are more queries of its one key head."""
         if self.cached_heads == self.heads:
-            return torch.softmax(query @ keys.transpose(-1, -2) + bias, dim=-1) @ values
-        group = self.heads // self.cached_heads
+            return torch.softmax(query @ keys.transpose(-1, -2) + bias, dim=-1)
         batch, _, queries, width = query.shape
-        grouped = query.view(batch, self.cached_heads, group, queries, width)
+        grouped = query.view(batch, self.cached_heads, self.heads // self.cached_heads, queries, width)
         scores = (grouped @ keys.unsqueeze(2).transpose(-1, -2)).flatten(1, 2)
-        weights = torch.softmax(scores + bias, dim=-1)
-        weights = weights.view(batch, self.cached_heads, group, queries, -1)
-        return (weights @ values.unsqueeze(2)).flatten(1, 2)
+        return torch.softmax(scores + bias, dim=-1)
+
+    def _mix(self, weights: Tensor, values: Tensor) -> Tensor:
+        """weights [B, H, K·T, S] -> [B, H, K·T, D]"""
+        if self.cached_heads == self.heads:
+            return weights @ values
+        batch, _, queries, _ = weights.shape
+        grouped = weights.view(batch, self.cached_heads, self.heads // self.cached_heads, queries, -1)
+        return (grouped @ values.unsqueeze(2)).flatten(1, 2)
+
+    def _by_row(self, weights: Tensor, rows: int, length: int) -> Tensor:
+        """[B, H, K·T, S] -> [R, H, T, S]"""
+        # Contiguous: where strides decide whether a copy is needed, torch.export fixes how many rows there may be.
+        by_query = weights.transpose(1, 2).contiguous()  # [B, K·T, H, S]
+        return by_query.reshape(rows, length, self.heads, weights.shape[-1]).transpose(1, 2)
 
     def _split_heads(self, projected: Tensor) -> Tensor:
         """[R, T, H·D] -> [R, T, H, D]"""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.model import architecture as arch
-from diptych.model.attention import Attention, KeyValue
+from diptych.model.attention import Attention, Collect, KeyValue
 from diptych.model.embedding import Embedding
 from diptych.model.feed_forward import FeedForward
 from diptych.model.masks import causal_bias, padding_bias
@@ -40,6 +40,7 @@ class DecoderLayer(nn.Module):
         past: KeyValue,
         cross: KeyValue | None,
         cross_bias: Tensor | None,
+        collect: Collect | None = None,
     ) -> tuple[Tensor, KeyValue]:
         normed = self.self_attention_input_norm(hidden)
         key, value = self.self_attention.project(normed, rotation)
@@ -48,7 +49,8 @@ class DecoderLayer(nn.Module):
         hidden = self.self_attention_output_norm(hidden + attended)
         if self.cross_attention is not None:
             assert cross is not None
-            looked_back = self.cross_attention(self.cross_attention_input_norm(hidden), *cross, cross_bias)
+            normed = self.cross_attention_input_norm(hidden)
+            looked_back = self.cross_attention(normed, *cross, cross_bias, collect=collect)
             hidden = self.cross_attention_output_norm(hidden + looked_back)
         fed = self.feed_forward(self.feed_forward_input_norm(hidden))
         return self.feed_forward_output_norm(hidden + fed), present
@@ -81,12 +83,14 @@ class Decoder(nn.Module):
         past: Sequence[KeyValue],
         cross: Sequence[KeyValue] | None = None,
         encoder_attention_mask: Tensor | None = None,
+        collect: Collect | None = None,
     ) -> tuple[Tensor, list[KeyValue]]:
         """Run T new tokens of R = K·B rows after P cached ones.
 
         input_ids, position_ids [R, T]; attention_mask [R, P + T]; past, layer by layer, [R, G, P, D]; and where it
         looks back at an encoder, cross [B, G, S, D] and encoder_attention_mask [B, S] -> last hidden state
-        [R, T, width] and the present [R, G, P + T, D].
+        [R, T, width] and the present [R, G, P + T, D]. collect: given each layer's weights of cross-attention,
+        [R, H, T, S], in the order of the layers.
         """
         hidden = self.embedding(input_ids, position_ids)
         biases = {
@@ -99,7 +103,7 @@ class Decoder(nn.Module):
         for layer, layer_past, layer_cross in zip(self.layers, past, entries, strict=True):
             assert isinstance(layer, DecoderLayer)
             bias = biases[layer.self_attention.window]
-            hidden, layer_present = layer(hidden, bias, rotation, layer_past, layer_cross, cross_bias)
+            hidden, layer_present = layer(hidden, bias, rotation, layer_past, layer_cross, cross_bias, collect)
             present.append(layer_present)
         return self.norm(hidden), present
 

@@ -12,16 +12,18 @@ from diptych.runtime.errors import (
     OptionError,
     ProviderError,
 )
-from diptych.runtime.generator import Generator, load_generator
+from diptych.runtime.generation.generator import Generator, load_generator
+from diptych.runtime.generation.options import GenerationOptions
+from diptych.runtime.generation.scoring import Scored
+from diptych.runtime.generation.steps import Hypothesis, Progress
 from diptych.runtime.loading import load
-from diptych.runtime.options import GenerationOptions
-from diptych.runtime.strategies import Hypothesis
 from diptych.runtime.tasks.answer import Answer, Answerer, Span
 from diptych.runtime.tasks.classify import Classification, Classifier
 from diptych.runtime.tasks.embed import Embedder
 from diptych.runtime.tasks.entities import Entity
 from diptych.runtime.tasks.fill import Candidate, Filled, Filler
-from diptych.runtime.tasks.generate import GeneratedText, TextGenerator
+from diptych.runtime.tasks.generate import Prompt, TextGenerator
+from diptych.runtime.tasks.generated import GeneratedText
 from diptych.runtime.tasks.tag import Tagger, Tags
 
 __all__ = [
@@ -44,7 +46,10 @@ __all__ = [
     "Hypothesis",
     "InputError",
     "OptionError",
+    "Progress",
+    "Prompt",
     "ProviderError",
+    "Scored",
     "Span",
     "Tagger",
     "Tags",

@@ -9,7 +9,7 @@ from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.errors import BundleError
 from diptych.runtime.graph import Graph, OrtGraph
 from diptych.runtime.manifest import Manifest
-from diptych.runtime.providers import SessionSettings
+from diptych.runtime.providers import SessionSettings, first_working
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,16 @@ class Bundle:
         """Sessions over an encoder's and a decoder's graph, or over one graph that is a decoder alone."""
         if ports.DECODER_FILE not in self.manifest.files:
             return CachedDecoder(None, self.model(settings))
-        return CachedDecoder(
-            OrtGraph(self.folder / ports.ENCODER_FILE, settings), OrtGraph(self.folder / ports.DECODER_FILE, settings)
-        )
+        return first_working(settings, self._pair)
 
     def model(self, settings: SessionSettings) -> Graph:
         """A session over the graph of a model that is one."""
         return OrtGraph(self.folder / ports.MODEL_FILE, settings)
+
+    def _pair(self, settings: SessionSettings) -> CachedDecoder:
+        """Both on the same provider."""
+        encoder, decoder = (OrtGraph(self.folder / name, settings) for name in (ports.ENCODER_FILE, ports.DECODER_FILE))
+        return CachedDecoder(encoder, decoder)
 
     def check_weights(self) -> None:
         """Check the digest of every tensor. Raises BundleError, naming the file and each tensor that was altered."""

@@ -1,10 +1,12 @@
 """What commands share at the terminal: notes and progress on stderr, and only to a terminal."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 DEBUG = "debug"
 
@@ -22,18 +24,24 @@ def warn(message: str) -> None:
     click.echo(message, err=True)
 
 
-def progress(*, quiet: bool) -> Progress:
-    """A progress bar with an estimate of the time left; silent if asked to be, or where stderr is no terminal."""
-    return Progress(
+@contextmanager
+def progress(doing: str, total: int | None, *, quiet: bool) -> Iterator[Callable[[int, str], None]]:
+    """A progress bar: what it yields is told how much is done and where that is, in words.
+
+    Silent if asked to be, or where stderr is no terminal.
+    """
+    bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[told]}"),
         console=stderr,
         disable=quiet or not stderr.is_terminal,
         transient=True,
     )
+    with bar:
+        shown = bar.add_task(doing, total=total, told="")
+        yield lambda done, told: bar.update(shown, completed=done, told=told)
 
 
 def debug_option(command: Any) -> Any:
@@ -46,10 +54,3 @@ def debug_option(command: Any) -> Any:
     return click.option(
         "--debug", is_flag=True, expose_value=False, callback=remember, help="Show the traceback of a failure."
     )(command)
-
-
-def write_line(file: Any, text: str) -> None:
-    """One line of UTF-8, whatever the locale; line breaks inside become `\\n`."""
-    escaped = text.replace("\r", "\\r").replace("\n", "\\n")
-    file.write(f"{escaped}\n".encode("utf-8", "replace"))
-    file.flush()

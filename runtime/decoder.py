@@ -10,8 +10,10 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from diptych.runtime import ports
+from diptych.runtime.device_memory import memory_of
 from diptych.runtime.errors import BundleError
 from diptych.runtime.graph import Array, Graph
+from diptych.runtime.memory import Entries, Memory, joined
 
 StateT = TypeVar("StateT")
 
@@ -38,39 +40,73 @@ class Sources:
 class Decoder(Protocol[StateT]):
     """All that generation, search and parity know of a model. How the cache lies in memory stays behind it."""
 
-    def start(self, sources: Sources, rows_per_source: int) -> StateT:
-        """Encode the sources; nothing decoded yet."""
+    @property
+    def attends(self) -> bool:
+        """Whether it can tell its cross-attention."""
+        ...
+
+    def start(self, sources: Sources, rows_per_source: int, *, attend: bool = False) -> StateT:
+        """Encode the sources; nothing decoded yet. attend: keep each step's cross-attention, for `attention`."""
         ...
 
     def step(self, state: StateT, ids: Array) -> Array:
         """Append ids [R, T] to the rows, -1 for padding on the left; logits [R, V] after the last, float32."""
         ...
 
-    def select(self, state: StateT, rows: Array) -> None:
-        """Go on with these rows [R'] of the present ones: reordered, repeated or dropped.
+    def forward(self, state: StateT, ids: Array, keep: int = 0) -> Array:
+        """As `step`, with logits [R, T, V] after every new token, or after the last `keep` if it is not 0."""
+        ...
 
-        Rows of one source stay adjacent, and all sources that stay keep the same number of rows.
+    def attention(self, state: StateT) -> Array:
+        """Cross-attention weights [R, layers, H, T, S] of the last step, float32.
+
+        Raises ValueError if nothing was decoded since the state was started, selected from, joined or trimmed, or if
+        it was not started to attend.
         """
         ...
 
-    def join(self, state: StateT, sources: Sources) -> None:
-        """Append sources that have decoded nothing yet."""
+    def select(self, state: StateT, rows: Array) -> None:
+        """Go on with these rows [R'] of the present ones: reordered, repeated or dropped.
+
+        Rows of one source stay adjacent, and all sources that stay keep the same number of rows. Cached places that no
+        row uses any more, at the beginning of rows and at the end of sources, may go.
+        """
+        ...
+
+    def part(self, state: StateT) -> None:
+        """Make every row a source of its own, so that it may leave or be repeated by itself."""
+        ...
+
+    def join(self, state: StateT, newcomers: StateT) -> None:
+        """Append the rows of a state started apart, with as many rows per source, which is not to be used after.
+
+        Either may have decoded tokens, of any number: the shorter past is padded on the left.
+        """
+        ...
+
+    def length(self, state: StateT) -> int:
+        """P, the cached tokens of the longest row with the padding before them: what `trim` counts."""
         ...
 
     def trim(self, state: StateT, length: int) -> None:
-        """Forget all but the first `length` cached tokens."""
+        """Forget all but the first `length` cached places."""
         ...
 
 
 @dataclass
 class CacheState:
-    """rows_per_source K; source_mask [B, S]; cross [B, H, S, D] and past [R, H, P, D] by input name; mask [R, P]."""
+    """rows_per_source K; source_mask [B, S]; cross [B, H, S, D] and past [R, H, P, D] by input name; mask [R, P].
+
+    attention: of the last step, if the state was started to attend.
+    """
 
     rows_per_source: int
     source_mask: Array
-    cross: dict[str, Array]
+    cross: Entries
     mask: Array
-    past: dict[str, Array]
+    past: Entries
+    attend: bool = False
+    attention: Array | None = None
 
 
 class CachedDecoder:
@@ -79,10 +115,14 @@ class CachedDecoder:
     Cross-attention entries come from the encoder once per source; they are touched only when sources leave or join.
     """
 
-    def __init__(self, encoder: Graph | None, decoder: Graph) -> None:
-        """Raises BundleError if the graphs do not fit together."""
+    def __init__(self, encoder: Graph | None, decoder: Graph, memory: Memory | None = None) -> None:
+        """memory: where the cache lies between steps; by default, where the decoder's graph computes.
+
+        Raises BundleError if the graphs do not fit together.
+        """
         self.encoder = encoder
         self.decoder = decoder
+        self.memory = memory or memory_of(decoder)
         encoded = encoder.outputs if encoder else {}
         pasts = [name for name in decoder.inputs if ports.present_name(name) != name]
         self.cross_names = [name for name in pasts if ports.present_name(name) in encoded]
@@ -91,27 +131,36 @@ class CachedDecoder:
         if orphans or not pasts:
             raise BundleError(f"the graphs do not fit: no output feeds {', '.join(orphans) or 'a cache'}")
 
-    def start(self, sources: Sources, rows_per_source: int) -> CacheState:
+    @property
+    def attends(self) -> bool:
+        return ports.CROSS_ATTENTIONS in self.decoder.outputs
+
+    def start(self, sources: Sources, rows_per_source: int, *, attend: bool = False) -> CacheState:
+        """Raises BundleError if it is to attend and the graph does not tell its cross-attention."""
+        if attend and not self.attends:
+            raise BundleError("the decoder's graph does not tell its cross-attention; export it with --with-attention")
         rows = len(sources.ids) * rows_per_source
         return CacheState(
             rows_per_source=rows_per_source,
             source_mask=sources.mask,
             cross=self._encode(sources),
             mask=np.zeros((rows, 0), dtype=np.int64),
-            past={name: self._empty_past(name, rows) for name in self.past_names},
+            past=self.memory.empty(self.decoder, self.past_names, rows),
+            attend=attend,
         )
 
     def step(self, state: CacheState, ids: Array) -> Array:
         return self.forward(state, ids, keep=1)[:, -1]
 
     def forward(self, state: CacheState, ids: Array, keep: int = 0) -> Array:
-        """As `step`, with logits [R, T, V] after every new token, or after the last `keep` if it is not 0."""
         state.mask = np.concatenate([state.mask, (ids >= 0).astype(np.int64)], axis=1)
-        outputs = self.decoder.run(self.feeds(state, ids, keep))
-        state.past = {name: outputs[ports.present_name(name)] for name in self.past_names}
+        fetched = [ports.LOGITS, *([ports.CROSS_ATTENTIONS] if state.attend else [])]
+        presents = {name: ports.present_name(name) for name in self.past_names}
+        outputs, state.past = self.memory.run(self.decoder, self.feeds(state, ids, keep), fetched, presents)
+        state.attention = outputs.get(ports.CROSS_ATTENTIONS)
         return outputs[ports.LOGITS]
 
-    def feeds(self, state: CacheState, ids: Array, keep: int) -> dict[str, Array]:
+    def feeds(self, state: CacheState, ids: Array, keep: int) -> Entries:
         """What the graph is fed to append ids [R, T] to a state whose mask has them already."""
         positions = np.maximum(np.cumsum(state.mask, axis=1)[:, state.mask.shape[1] - ids.shape[1] :] - 1, 0)
         feeds = {
@@ -126,45 +175,71 @@ class CachedDecoder:
         }
         return {name: feeds[name] for name in self.decoder.inputs}
 
-    def select(self, state: CacheState, rows: Array) -> None:
-        if np.array_equal(rows, np.arange(len(state.mask))):
-            return
-        sources, rows_per_source = _sources_of(rows, state.rows_per_source)
-        if not np.array_equal(sources, np.arange(len(state.source_mask))):
-            state.source_mask = state.source_mask[sources]
-            state.cross = {name: value[sources] for name, value in state.cross.items()}
-        state.rows_per_source = rows_per_source
-        state.mask = state.mask[rows]
-        state.past = {name: value[rows] for name, value in state.past.items()}
+    def attention(self, state: CacheState) -> Array:
+        if state.attention is None:
+            raise ValueError("no attention: it is that of the last step, of a state started with attend=True")
+        return state.attention
 
-    def join(self, state: CacheState, sources: Sources) -> None:
-        rows = len(sources.ids) * state.rows_per_source
-        length = max(state.source_mask.shape[1], sources.ids.shape[1])
-        cross = self._encode(sources)
-        state.source_mask = np.concatenate([_widen(state.source_mask, 1, length), _widen(sources.mask, 1, length)])
-        state.cross = {
-            name: np.concatenate([_widen(value, 2, length), _widen(cross[name], 2, length)])
-            for name, value in state.cross.items()
-        }
-        state.mask = np.concatenate([state.mask, np.zeros((rows, state.mask.shape[1]), dtype=np.int64)])
-        state.past = {
-            name: np.concatenate([value, np.zeros((rows, *value.shape[1:]), dtype=value.dtype)])
-            for name, value in state.past.items()
-        }
+    def select(self, state: CacheState, rows: Array) -> None:
+        sources, rows_per_source = _sources_of(rows, state.rows_per_source)
+        if not _is_all(sources, state.source_mask):
+            state.source_mask = state.source_mask[sources]
+            state.cross = self.memory.select(state.cross, sources)
+        if not _is_all(rows, state.mask):
+            state.mask = state.mask[rows]
+            state.past = self.memory.select(state.past, rows)
+        state.rows_per_source = rows_per_source
+        state.attention = None
+        self._drop_unused(state)
+
+    def part(self, state: CacheState) -> None:
+        if state.rows_per_source == 1:
+            return
+        owners = np.arange(len(state.source_mask)).repeat(state.rows_per_source)
+        state.source_mask = state.source_mask[owners]
+        state.cross = self.memory.select(state.cross, owners)
+        state.rows_per_source = 1
+
+    def join(self, state: CacheState, newcomers: CacheState) -> None:
+        """Raises ValueError if their sources have other numbers of rows."""
+        if state.rows_per_source != newcomers.rows_per_source:
+            raise ValueError(
+                f"every source must have the same number of rows: {newcomers.rows_per_source} cannot join "
+                f"{state.rows_per_source}"
+            )
+        state.source_mask = joined(state.source_mask, newcomers.source_mask, 1, left=False)
+        state.cross = self.memory.join(state.cross, newcomers.cross, left=False)
+        state.mask = joined(state.mask, newcomers.mask, 1, left=True)
+        state.past = self.memory.join(state.past, newcomers.past, left=True)
+        state.attention = None
+
+    def length(self, state: CacheState) -> int:
+        return int(state.mask.shape[1])
 
     def trim(self, state: CacheState, length: int) -> None:
         state.mask = state.mask[:, :length]
-        state.past = {name: value[:, :, :length] for name, value in state.past.items()}
+        state.past = self.memory.crop(state.past, 0, length)
+        state.attention = None
 
-    def _encode(self, sources: Sources) -> dict[str, Array]:
+    def _drop_unused(self, state: CacheState) -> None:
+        """A batch that others join and leave for long would grow without end otherwise."""
+        length = self.length(state)
+        begin = int(np.argmax(np.append(state.mask.any(axis=0), values=True)))
+        if begin:
+            state.mask = state.mask[:, begin:]
+            state.past = self.memory.crop(state.past, begin, length)
+        # A source of padding alone still needs something to look at.
+        end = int(np.max(np.flatnonzero(state.source_mask.any(axis=0)), initial=0)) + 1
+        if end < state.source_mask.shape[1]:
+            state.source_mask = state.source_mask[:, :end]
+            state.cross = self.memory.crop(state.cross, 0, end)
+
+    def _encode(self, sources: Sources) -> Entries:
         if self.encoder is None:
             return {}
-        outputs = self.encoder.run({ports.INPUT_IDS: sources.ids, ports.ATTENTION_MASK: sources.mask})
-        return {name: outputs[ports.present_name(name)] for name in self.cross_names}
-
-    def _empty_past(self, name: str, rows: int) -> Array:
-        _, heads, _, head_dim = self.decoder.inputs[name]
-        return np.zeros((rows, int(heads), 0, int(head_dim)), dtype=np.float32)
+        feeds = {ports.INPUT_IDS: sources.ids, ports.ATTENTION_MASK: sources.mask}
+        presents = {name: ports.present_name(name) for name in self.cross_names}
+        return self.memory.run(self.encoder, feeds, (), presents)[1]
 
 
 def _sources_of(rows: Array, rows_per_source: int) -> tuple[Array, int]:
@@ -177,7 +252,6 @@ def _sources_of(rows: Array, rows_per_source: int) -> tuple[Array, int]:
     return owner[starts], int(lengths[0]) if len(lengths) else rows_per_source
 
 
-def _widen(array: Array, axis: int, length: int) -> Array:
-    padding = [(0, 0)] * array.ndim
-    padding[axis] = (0, length - array.shape[axis])
-    return np.pad(array, padding)
+def _is_all(rows: Array, of: Array) -> bool:
+    """Whether these are all rows, in order."""
+    return np.array_equal(rows, np.arange(len(of)))

@@ -1,6 +1,7 @@
 """The one place that imports ONNX Runtime: without telemetry, and from exactly one installed build."""
 
 import os
+import re
 from importlib import metadata
 
 from diptych.runtime.errors import EngineError
@@ -16,6 +17,10 @@ _BUILDS = (
     "onnxruntime-webgpu",
     "onnxruntime-rocm",
     "onnxruntime-migraphx",
+    "onnxruntime-trt-rtx",
+    "onnxruntime-cann",
+    "onnxruntime-training",
+    "onnxruntime-windowsml",
 )
 
 
@@ -29,6 +34,13 @@ def installed_builds() -> list[str]:
             continue
         installed.append(name)
     return installed
+
+
+def reason(error: Exception) -> str:
+    """What ONNX Runtime says went wrong, without the codes and the source files that it went through."""
+    told = re.split(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", str(error))[-1]
+    lines = [line.strip() for line in told.splitlines() if not re.match(r"Exception from \S+:\d+:$", line)]
+    return re.sub(r"^/\S+\.(?:cc|h):\d+ .*?\) (?=\S)", "", " ".join(lines).strip()) or type(error).__name__
 
 
 _builds = installed_builds()
@@ -45,4 +57,7 @@ except ImportError as error:
         "pip install 'diptych[cpu]', 'diptych[gpu]' or 'diptych[openvino]'"
     ) from error
 
-__all__ = ["installed_builds", "onnxruntime"]
+# What goes wrong is told once, by the errors that are raised for it.
+onnxruntime.set_default_logger_severity(4)
+
+__all__ = ["installed_builds", "onnxruntime", "reason"]

@@ -1,18 +1,29 @@
 """A graph as the decoder sees it: named arrays in, named arrays out."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from diptych.runtime.engine import onnxruntime as ort
-from diptych.runtime.errors import BundleError, EngineError, ProviderError
-from diptych.runtime.providers import CPU, SessionSettings, check_provider, provider_name
+from diptych.runtime.engine import reason
+from diptych.runtime.errors import EngineError
+from diptych.runtime.providers import SessionSettings
+from diptych.runtime.sessions import Device, device_of, make_session
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = Mapping[str, Array]
 Shape = tuple[str | int, ...]
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(double)": np.dtype(np.float64),
+    "tensor(int64)": np.dtype(np.int64),
+    "tensor(int32)": np.dtype(np.int32),
+    "tensor(bool)": np.dtype(np.bool_),
+}
 
 
 class Graph(Protocol):
@@ -24,10 +35,15 @@ class Graph(Protocol):
         ...
 
     @property
+    def dtypes(self) -> Mapping[str, np.dtype[Any]]:
+        """Of the inputs."""
+        ...
+
+    @property
     def outputs(self) -> Mapping[str, Shape]: ...
 
-    def run(self, feeds: Arrays) -> dict[str, Array]:
-        """Feed the inputs, those with a default or not; get every output."""
+    def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
+        """Feed the inputs, those with a default or not; get these outputs, or every one."""
         ...
 
 
@@ -35,47 +51,44 @@ class OrtGraph:
     """An ONNX file in an ONNX Runtime session."""
 
     def __init__(self, path: Path, settings: SessionSettings, *, optimized: bool = True) -> None:
-        """optimized: let ONNX Runtime rewrite the graph.
-
-        Raises ProviderError if the provider is unknown or does not start, BundleError if the file cannot be run.
-        """
+        """Arguments and errors as of `make_session`."""
         self.path = path
         self.session = make_session(path, settings, optimized=optimized)
+        self.device = device_of(self.session)
         inputs = [*self.session.get_inputs(), *self.session.get_overridable_initializers()]
         self.inputs: dict[str, Shape] = {port.name: tuple(port.shape) for port in inputs}
+        self.dtypes: dict[str, np.dtype[Any]] = {port.name: DTYPES[port.type] for port in inputs if port.type in DTYPES}
         self.outputs: dict[str, Shape] = {port.name: tuple(port.shape) for port in self.session.get_outputs()}
 
-    def run(self, feeds: Arrays) -> dict[str, Array]:
+    def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
+        names = list(self.outputs if outputs is None else outputs)
         try:
-            values = self.session.run(None, dict(feeds))
+            values = self.session.run(names, dict(feeds))
         except Exception as error:  # Out of memory, or a driver that gave up.
-            raise EngineError(f"{self.path}: ONNX Runtime failed: {error}") from error
-        return dict(zip(self.outputs, values, strict=True))
+            raise EngineError(f"{self.path}: ONNX Runtime failed: {reason(error)}") from error
+        return dict(zip(names, values, strict=True))
+
+    def run_bound(
+        self, feeds: Mapping[str, Any], fetched: Collection[str], left: Collection[str], device: Device
+    ) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Feed arrays, or values that lie on a device; some outputs come to the host, others are left on the device."""
+        binding = self.session.io_binding()
+        # Values are kept: a binding keeps nothing alive, and a value only the memory of an array.
+        values = {name: _value(value) for name, value in feeds.items()}
+        for name, value in values.items():
+            binding.bind_ortvalue_input(name, value)
+        for name in fetched:
+            binding.bind_output(name)
+        for name in left:
+            binding.bind_output(name, device.kind, device.number)
+        try:
+            self.session.run_with_iobinding(binding)
+        except Exception as error:  # As above.
+            raise EngineError(f"{self.path}: ONNX Runtime failed: {reason(error)}") from error
+        results = dict(zip([*fetched, *left], binding.get_outputs(), strict=True))
+        return {name: results[name].numpy() for name in fetched}, {name: results[name] for name in left}
 
 
-def make_session(
-    path: Path, settings: SessionSettings, *, optimized: bool = True, model: bytes | None = None
-) -> ort.InferenceSession:
-    """A session over an ONNX file, or over `model` in its stead, with the same weights. Errors as of `OrtGraph`."""
-    provider = provider_name(settings.provider)
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = settings.threads
-    if model is not None:
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-    if not optimized:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if settings.lean:
-        options.add_session_config_entry("session.disable_prepacking", "1")
-        options.enable_cpu_mem_arena = False
-    if settings.strict and provider != CPU:
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    try:
-        unwanted = ["ConstantFolding"] if settings.lean else []
-        session = ort.InferenceSession(model or path, options, providers=[provider], disabled_optimizers=unwanted)
-    except Exception as error:  # ONNX Runtime's own exceptions share no base but this.
-        if provider != CPU:
-            raise ProviderError(f"{provider} cannot run {path}: {error}") from error
-        raise BundleError(f"{path}: ONNX Runtime cannot run this graph: {error}") from error
-    check_provider(provider, session.get_providers())
-    return session
+def _value(value: Any) -> Any:
+    """An array as ONNX Runtime takes it, without a copy; a value of its own stays where it is."""
+    return ort.OrtValue.ortvalue_from_numpy(np.asarray(value, order="C")) if isinstance(value, np.ndarray) else value

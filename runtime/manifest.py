@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeVar
 
 from diptych.runtime import ports
 from diptych.runtime.errors import BundleError, BundleNotFoundError, OptionError
+from diptych.runtime.generation.options import GenerationOptions
 from diptych.runtime.languages import Languages
-from diptych.runtime.options import GenerationOptions
 
 FORMAT_VERSION = 2
 FUNCTIONS = ("softmax", "sigmoid", "none")

@@ -24,6 +24,7 @@ DECODER_ATTENTION_MASK = "decoder_attention_mask"
 ENCODER_ATTENTION_MASK = "encoder_attention_mask"
 LAST_HIDDEN_STATE = "last_hidden_state"
 LOGITS = "logits"
+CROSS_ATTENTIONS = "cross_attentions"  # Only of bundles that were exported with it.
 START_LOGITS = "start_logits"
 END_LOGITS = "end_logits"
 NUM_LOGITS_TO_KEEP = "num_logits_to_keep"  # Has a default, 0 = all: loaders that do not know it leave it out.
@@ -72,9 +73,10 @@ def decoder_inputs(layers: int) -> list[Port]:
     ]
 
 
-def decoder_outputs(layers: int) -> list[Port]:
+def decoder_outputs(layers: int, *, with_attention: bool = False) -> list[Port]:
     present = [Port(name, (ROWS, None, TOTAL_LENGTH, None)) for name in _entries("present", "decoder", layers)]
-    return [Port(LOGITS, (ROWS, TARGET_LENGTH, None)), *present]
+    attentions = [Port(CROSS_ATTENTIONS, (ROWS, None, None, TARGET_LENGTH, SOURCE_LENGTH))] if with_attention else []
+    return [Port(LOGITS, (ROWS, TARGET_LENGTH, None)), *present, *attentions]
 
 
 def causal_inputs(layers: int) -> list[Port]:

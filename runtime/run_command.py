@@ -1,59 +1,69 @@
 """`diptych run`: one result a line, in input order."""
 
-import json
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import islice
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
-from diptych.runtime.bundle import Bundle
-from diptych.runtime.console import debug_option, note, progress, warn, write_line
-from diptych.runtime.errors import InputError
-from diptych.runtime.line_files import Line, count_lines, lines_of, standard, written
+from diptych.runtime import ports
+from diptych.runtime.bundle import Bundle, file_digest
+from diptych.runtime.console import debug_option, note, progress, warn
+from diptych.runtime.corpus.job import Job
+from diptych.runtime.corpus.lines import FEW, MANY, chunks
+from diptych.runtime.corpus.pace import Pace
+from diptych.runtime.corpus.rows import InputFormat, format_of, row_reader, row_writer
+from diptych.runtime.corpus.streams import check_paths, opened_input, opened_output
+from diptych.runtime.engine import onnxruntime
 from diptych.runtime.providers import SessionSettings
-from diptych.runtime.run_options import SIMILARITY, TaskCommand, check_belong, task_options
-from diptych.runtime.tasks import ResultT, Task, TextT, task_of
-from diptych.runtime.tasks.similarity import Similarity
+from diptych.runtime.run_options import TaskCommand, check_belong, mode_of, task_options
+from diptych.runtime.tasks import Task, task_of
 from diptych.runtime.verification import read_verdict
 
-# Lines read, worked on and written at a time: enough to batch those of like length, few enough to see results come.
-CHUNK = 256
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_LONG = 10.0
 
 
 @click.command("run", cls=TaskCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("texts", metavar="[TEXT]...", nargs=-1)
 @click.option("--input", "input_path", type=_EXISTING_FILE, help="Read texts from a file, one a line.")
+@click.option("--input-format", type=click.Choice(["text", "jsonl"]), help="jsonl: a JSON object or string a line.")
 @click.option("--output", "output_path", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+@click.option("--restart", is_flag=True, help="Do all of --output anew, whatever an interrupted run has left.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--provider", default="cpu", show_default=True, help="Execution provider: cpu, cuda, …")
 @click.option("--strict-provider", is_flag=True, help="Fail where an operator would fall back to the CPU.")
 @click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0 is one per core.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Texts run together.")
+@click.option("--batch-tokens", type=click.IntRange(min=1), help="Most tokens of those, padding included.")
 @task_options
 @debug_option
 def command(
     bundle: Path,
     texts: tuple[str, ...],
     input_path: Path | None,
+    input_format: InputFormat | None,
     output_path: Path | None,
+    restart: bool,
     as_json: bool,
     provider: str,
     strict_provider: bool,
     threads: int,
     batch_size: int,
+    batch_tokens: int | None,
     **task_values: Any,
 ) -> int:
     """Do what BUNDLE is for with each TEXT, or each line of --input, or of stdin.
 
     One result a line, in input order; several of a text are separated by tabs. Two texts that are read together, such
-    as a question and its context, are one line, a<TAB>b. A line that cannot be read gives an empty line, is told on
-    stderr, and makes the exit status 1.
+    as a question and its context, are one line, a<TAB>b, or in JSON lines text and second. A line that cannot be read
+    gives an empty line, is told on stderr, and makes the exit status 1. Where --output is interrupted, even by a power
+    cut, the same command goes on with it.
 
     \b
     Examples:
@@ -63,72 +73,56 @@ def command(
     """
     if texts and input_path:
         raise click.UsageError("give TEXT arguments or --input, not both")
-    if input_path and output_path and output_path.exists() and input_path.samefile(output_path):
-        raise click.UsageError("--input and --output are the same file")
+    check_paths(input_path, output_path)
     options = {name: value for name, value in task_values.items() if value is not None}
+    batches: dict[str, Any] = {"batch_size": batch_size}
+    if batch_tokens is not None:
+        batches["batch_tokens"] = batch_tokens
+    settings = SessionSettings(provider, threads, strict_provider)
+    input_format = input_format or format_of(input_path)
     opened = Bundle.open(bundle)
-    task = _open(opened, SessionSettings(provider, threads, strict_provider), options)
-    verdict = read_verdict(opened)
-    if not verdict.verified:
-        tell = note if verdict.report is None else warn
-        tell(f"{bundle} is not verified ({verdict.told}); diptych verify compares it with its checkpoint.")
+    facts = _facts(opened) | asdict(settings) | batches | options | {"input_format": input_format, "json": as_json}
+    task = _open(opened, settings, options)
+    _tell_unverified(opened)
+    by_hand = not texts and input_path is None and sys.stdin is not None and sys.stdin.isatty()
+    if by_hand:
+        note("Reading lines from the terminal; Ctrl-D ends.")
+    job = Job(
+        row_reader(task, input_format), partial(task.attempt, **batches, **options), row_writer(task, as_json=as_json)
+    )
     with ExitStack() as stack:
-        file = stack.enter_context(input_path.open("rb")) if input_path else standard(sys.stdin, "stdin")
-        output = stack.enter_context(written(output_path)) if output_path else standard(sys.stdout, "stdout")
-        total = len(texts) or (count_lines(input_path) if input_path and input_path.is_file() else None)
-        return _run(task, iter(texts) if texts else lines_of(file), output, as_json, total, batch_size, options)
+        reader = stack.enter_context(opened_input(texts, input_path))
+        output = stack.enter_context(opened_output(output_path, facts, restart=restart))
+        show = stack.enter_context(progress(task.doing, reader.total, quiet=by_hand or output.is_terminal))
+        pace = Pace(reader.total, show)
+        most = 1 if by_hand else FEW if output.is_terminal else MANY
+        bad = job.run(chunks(reader, min(FEW, most), most), output, pace)
+    if pace.seconds >= _LONG:
+        note(f"{pace.lines:,} lines, {bad:,} bad, {pace.seconds:,.0f} s")
+    return 1 if bad else 0
+
+
+def _facts(bundle: Bundle) -> dict[str, Any]:
+    """What results depend on, of what is installed and of the bundle."""
+    return {
+        "diptych": version("diptych"),
+        "onnxruntime": onnxruntime.__version__,
+        "bundle": file_digest(bundle.folder / ports.MANIFEST_FILE),
+    }
 
 
 def _open(bundle: Bundle, settings: SessionSettings, options: dict[str, Any]) -> Task[Any, Any]:
     """The bundle's task, which takes these options."""
     kind = task_of(bundle)
     check_belong(options, bundle.manifest.task)
-    if options.pop(SIMILARITY, False):
-        kind = Similarity
+    kind = mode_of(options, kind)
     task = kind.open(bundle, settings)
     task.check_options(**options)
     return task
 
 
-def _run(
-    task: Task[Any, Any],
-    lines: Iterator[Line],
-    output: BinaryIO,
-    as_json: bool,
-    total: int | None,
-    batch_size: int,
-    options: dict[str, Any],
-) -> int:
-    """Returns the exit status: 1 if any line was bad."""
-    number, status = 0, 0
-    by_hand = total is None and sys.stdin is not None and sys.stdin.isatty()
-    if by_hand:
-        note("Reading lines from the terminal; Ctrl-D ends.")
-    chunk_size = 1 if by_hand else CHUNK
-    with progress(quiet=output.isatty()) as bar:
-        shown = bar.add_task(task.doing, total=total)
-        while chunk := [_read(task, line) for line in islice(lines, chunk_size)]:
-            readable = [text for text in chunk if not isinstance(text, InputError)]
-            results = iter(task.attempt(readable, batch_size=batch_size, **options))
-            for text in chunk:
-                number += 1
-                result = text if isinstance(text, InputError) else next(results)
-                if isinstance(result, InputError):
-                    status = 1
-                    warn(f"line {number}: {result}")
-                write_line(output, _show(task, result, as_json))
-            bar.update(shown, completed=number)
-    return status
-
-
-def _read(task: Task[TextT, Any], line: Line) -> TextT | InputError:
-    try:
-        return line if isinstance(line, InputError) else task.from_line(line)
-    except InputError as error:
-        return error
-
-
-def _show(task: Task[Any, ResultT], result: ResultT | InputError, as_json: bool) -> str:
-    if isinstance(result, InputError):
-        return json.dumps({"error": str(result)}, ensure_ascii=False) if as_json else ""
-    return json.dumps(task.to_json(result), ensure_ascii=False, allow_nan=False) if as_json else task.to_line(result)
+def _tell_unverified(bundle: Bundle) -> None:
+    verdict = read_verdict(bundle)
+    if not verdict.verified:
+        tell = note if verdict.report is None else warn
+        tell(f"{bundle.folder} is not verified ({verdict.told}); diptych verify compares it with its checkpoint.")

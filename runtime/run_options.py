@@ -3,13 +3,21 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import fields
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import click
 
-from diptych.runtime.tasks import TASKS
+from diptych.runtime.generation.options import GenerationOptions
+from diptych.runtime.tasks import TASKS, Task
+from diptych.runtime.tasks.score import Scorer
+from diptych.runtime.tasks.similarity import Similarity
 
-SIMILARITY = "similarity"
+# Other things that a bundle can do with lines than what it is for.
+MODES: dict[str, tuple[type[Task[Any, Any]], str]] = {
+    "similarity": (Similarity, "Lines are two texts, a<TAB>b: the cosine of their vectors."),
+    "score": (Scorer, "Lines are a text and its target, a<TAB>b: the target's log-probability."),
+}
 
 
 class _JsonValue(click.ParamType[Any]):
@@ -24,16 +32,31 @@ class _JsonValue(click.ParamType[Any]):
             return value
 
 
+class _Text(click.ParamType[str]):
+    """A text as it stands, or that of a file: @FILE."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not text.startswith("@"):
+            return text
+        try:
+            return Path(text[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            self.fail(f"{text[1:]} cannot be read: {error}", param, ctx)
+
+
 class TaskOption(click.Option):
     """An option of some tasks, and what it means in each."""
 
-    def __init__(self, name: str, *, is_flag: bool, default: Any) -> None:
-        """default: what it is where it is not given; a flag that is off needs nothing to switch it off."""
-        on, off = f"--{name.replace('_', '-')}", f"/--no-{name.replace('_', '-')}"
-        if is_flag:
-            super().__init__([on if default is False else on + off, name], is_flag=True, default=None)
+    def __init__(self, name: str, kind: Literal["flag", "text", "json"], *, off: bool = False) -> None:
+        """off: whether a flag can also be switched off."""
+        on = f"--{name.replace('_', '-')}"
+        if kind == "flag":
+            super().__init__([f"{on}/--no-{on[2:]}" if off else on, name], is_flag=True, default=None)
         else:
-            super().__init__([on, name], type=_JsonValue())
+            super().__init__([on, name], type=_Text() if kind == "text" else _JsonValue())
         self.meanings: dict[str, str] = {}
 
 
@@ -70,6 +93,12 @@ def check_belong(given: Iterable[str], task: str) -> None:
             raise click.UsageError(f"{option.opts[0]} is an option of {owners}; this bundle is made to {task}")
 
 
+def mode_of(options: dict[str, Any], task: type[Task[Any, Any]]) -> type[Task[Any, Any]]:
+    """What is done with lines: what the bundle is for, or what a flag among the options, which is taken out, says."""
+    asked = [name for name in MODES if options.pop(name, False)]
+    return MODES[asked[0]][0] if asked else task
+
+
 def _sharing() -> list[list[str]]:
     """The tasks, those with the same options together."""
     together: dict[type, list[str]] = {}
@@ -79,12 +108,18 @@ def _sharing() -> list[list[str]]:
 
 
 def _all_options() -> dict[str, TaskOption]:
-    options = {SIMILARITY: TaskOption(SIMILARITY, is_flag=True, default=False)}
-    options[SIMILARITY].meanings["embed"] = "Lines are two texts, a<TAB>b: the cosine of their vectors."
+    options: dict[str, TaskOption] = {}
+    for name, (kind, meaning) in MODES.items():
+        options[name] = TaskOption(name, "flag")
+        options[name].meanings |= dict.fromkeys((task for task in TASKS if issubclass(kind, TASKS[task])), meaning)
     for task, kind in TASKS.items():
         for item in fields(kind.options):
-            is_flag, meaning = item.metadata.get("flag", False), item.metadata["help"]
-            option = options.setdefault(item.name, TaskOption(item.name, is_flag=is_flag, default=item.default))
+            meaning, generates = item.metadata["help"], issubclass(kind.options, GenerationOptions)
+            if not generates and item.default is not None and item.metadata["kind"] != "flag":
+                meaning += f" ({item.default} unless given)"
+            # A checkpoint may have switched on what is off by default.
+            off = item.default is not False or generates
+            option = options.setdefault(item.name, TaskOption(item.name, item.metadata["kind"], off=off))
             option.meanings[task] = f"{meaning[0].upper()}{meaning[1:]}."
     return options
 

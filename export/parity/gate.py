@@ -27,9 +27,10 @@ from diptych.model.tasks import GENERATING
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle, file_digest
 from diptych.runtime.errors import EngineError, InputError
+from diptych.runtime.generation.steps import Hypothesis
 from diptych.runtime.manifest import Manifest
-from diptych.runtime.strategies import Hypothesis
-from diptych.runtime.tasks.generate import GeneratedText, TextGenerator
+from diptych.runtime.tasks.generate import TextGenerator
+from diptych.runtime.tasks.generated import GeneratedText
 
 Level = Literal["quick", "full"]
 _NEITHER = "PyTorch does not have it either, with these weights"

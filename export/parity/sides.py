@@ -9,7 +9,7 @@ from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.graph import Graph, OrtGraph
-from diptych.runtime.providers import SessionSettings
+from diptych.runtime.providers import SessionSettings, first_working
 
 # By file: encoder.onnx and decoder.onnx, or model.onnx.
 Engines = Mapping[str, Graph]
@@ -41,8 +41,12 @@ class Sides:
 
 
 def sessions(bundle: Bundle, settings: SessionSettings, *, optimized: bool = True) -> dict[str, Graph]:
-    """A session for each of a bundle's graphs."""
-    return {name: OrtGraph(bundle.folder / name, settings, optimized=optimized) for name in bundle.graphs}
+    """A session for each of a bundle's graphs, all on the same provider."""
+
+    def opened(one: SessionSettings) -> dict[str, Graph]:
+        return {name: OrtGraph(bundle.folder / name, one, optimized=optimized) for name in bundle.graphs}
+
+    return first_working(settings, opened)
 
 
 def cached_decoder(engines: Engines) -> CachedDecoder:

@@ -8,19 +8,20 @@ from tokenizers import Tokenizer
 
 from diptych.export.errors import ExportError
 from diptych.export.facts import facts_of
-from diptych.export.graphs import GraphSpec, graphs
+from diptych.export.graphs import graphs
 from diptych.export.parity.bisection.points import OnnxWatched, TorchWatched
 from diptych.export.parity.gate import Compared, Gate
 from diptych.export.parity.levels.weights import compare_with_bundle, compare_with_network
 from diptych.export.parity.report import Report
-from diptych.export.parity.sides import Sides, sessions
+from diptych.export.parity.sides import Engines, Sides, sessions
 from diptych.export.source import Source, read_source
 from diptych.model.checkpoint import read_architecture
+from diptych.model.networks import EncoderDecoder
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.errors import BundleError
 from diptych.runtime.manifest import Manifest
-from diptych.runtime.providers import SessionSettings, provider_name
+from diptych.runtime.providers import SessionSettings, provider_names
 
 
 def verify_bundle(
@@ -51,7 +52,7 @@ def verify_bundle(
     if (checkpoint is None) == (against is None):
         raise ExportError("a bundle is verified against a checkpoint or against another bundle: give one of them")
     settings = SessionSettings(provider, threads, lean=bisect)
-    provider_name(provider)
+    provider_names(provider)
     announce("checking digests")
     opened = Bundle.open(bundle)
     opened.check_weights()
@@ -59,8 +60,7 @@ def verify_bundle(
         announce("reading the checkpoint")
         folder = Path(checkpoint)
         source = read_source(folder, opened.manifest.task, Path(config) if config else _config(opened), ignored_keys)
-        specs = graphs(source.loaded.network, source.loaded.task)
-        compared = with_checkpoint(opened, source, specs, facts_of(source, ignored_keys), settings)
+        compared = with_checkpoint(opened, source, facts_of(source, ignored_keys), settings)
     else:
         other = Bundle.open(Path(str(against)))
         other.check_weights()
@@ -90,15 +90,15 @@ def _config(bundle: Bundle) -> Path | None:
     return None if "config.json" in bundle.manifest.source else bundle.folder / "config.json"
 
 
-def with_checkpoint(
-    bundle: Bundle,
-    source: Source,
-    specs: Sequence[GraphSpec],
-    facts: Manifest,
-    settings: SessionSettings,
-) -> Compared:
-    """The bundle's graphs against the network, in float64 and float32; facts: what its manifest should say."""
+def with_checkpoint(bundle: Bundle, source: Source, facts: Manifest, settings: SessionSettings) -> Compared:
+    """The bundle's graphs against the network, in float64 and float32; facts: what its manifest should say.
+
+    Raises ExportError if the network would have other graphs.
+    """
     subject = sessions(bundle, settings)
+    network = source.loaded.network
+    attention = isinstance(network, EncoderDecoder) and _has_attention(subject)
+    specs = graphs(network, source.loaded.task, with_attention=attention)
     ours = {file: (set(graph.inputs), set(graph.outputs)) for file, graph in subject.items()}
     theirs = {spec.file: ({port.name for port in spec.inputs}, {port.name for port in spec.outputs}) for spec in specs}
     if ours != theirs:
@@ -115,11 +115,11 @@ def with_checkpoint(
     return Compared(
         bundle=bundle,
         sides=Sides.with_network(subject, specs),
-        spec=source.loaded.network.spec,
+        spec=network.spec,
         reference="checkpoint",
         provider=settings.provider,
         manifest=facts,
-        weights=lambda: compare_with_network(bundle, source.loaded.network),
+        weights=lambda: compare_with_network(bundle, network),
         tokenizers=expected,
         watched=lambda file: (
             OnnxWatched(bundle.folder / file, settings),
@@ -127,6 +127,10 @@ def with_checkpoint(
             TorchWatched(by_file[file], precise=False),
         ),
     )
+
+
+def _has_attention(engines: Engines) -> bool:
+    return any(ports.CROSS_ATTENTIONS in graph.outputs for graph in engines.values())
 
 
 def with_bundle(bundle: Bundle, other: Bundle, settings: SessionSettings) -> Compared:
@@ -138,9 +142,15 @@ def with_bundle(bundle: Bundle, other: Bundle, settings: SessionSettings) -> Com
         )
     names = [name for name in ports.TOKENIZER_FILES if name in other.manifest.files]
     plain = SessionSettings(threads=settings.threads, lean=settings.lean)
+    sides = Sides.with_bundle(sessions(bundle, settings), other, plain)
+    if _has_attention(sides.subject) != _has_attention(sides.truth):
+        one, none = (bundle, other) if _has_attention(sides.subject) else (other, bundle)
+        raise BundleError(
+            f"{one.folder} puts out {ports.CROSS_ATTENTIONS}, {none.folder} does not; export both or neither with it"
+        )
     return Compared(
         bundle=bundle,
-        sides=Sides.with_bundle(sessions(bundle, settings), other, plain),
+        sides=sides,
         spec=read_architecture(bundle.folder / "config.json", bundle.manifest.task),
         reference="bundle",
         provider=settings.provider,

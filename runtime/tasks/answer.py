@@ -9,9 +9,9 @@ import numpy as np
 from diptych.runtime import ports
 from diptych.runtime.errors import InputError
 from diptych.runtime.graph import Array
+from diptych.runtime.option_fields import flag, whole_number
 from diptych.runtime.tasks.encoder_task import EncoderTask
-from diptych.runtime.tasks.options import flag, whole_number
-from diptych.runtime.tasks.pairs import Pair, check_pair, pair_from_line
+from diptych.runtime.tasks.pairs import Pair, check_pair, pair_from_json, pair_from_line
 from diptych.runtime.tasks.scores import softmax
 from diptych.runtime.tokens import Tokens
 
@@ -22,9 +22,9 @@ _CONTEXT = 1
 class AnswerOptions:
     """What may be an answer, and how a long context is read."""
 
-    top_k: int = whole_number(1, "most answers, best first")
-    max_answer_tokens: int = whole_number(15, "tokens of the longest answer")
-    max_length: int = whole_number(384, "tokens of a window on a long context, the question included")
+    top_k: int = whole_number(1, "most answers, best first", least=1)
+    max_answer_tokens: int = whole_number(15, "tokens of the longest answer", least=1)
+    max_length: int = whole_number(384, "tokens of a window on a long context, the question included", least=1)
     stride: int = whole_number(128, "context tokens that neighbouring windows share, at most half", least=0)
     allow_no_answer: bool = flag(False, "an empty answer where the model finds none")
     align_to_words: bool = flag(True, "answers are of whole words")
@@ -115,6 +115,10 @@ class Answerer(EncoderTask[Pair, AnswerOptions, _Window, Answer]):
 
     def from_line(self, line: str) -> Pair:
         return pair_from_line(line, "question", "context")
+
+    def from_json(self, row: object) -> Pair:
+        """`text` is the question, `second` the context."""
+        return pair_from_json(row)
 
     def to_line(self, result: Answer) -> str:
         return "\t".join(span.text for span in result.answers)

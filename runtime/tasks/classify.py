@@ -7,9 +7,10 @@ from typing import Any
 from diptych.runtime import ports
 from diptych.runtime.encoder import Encoder
 from diptych.runtime.graph import Array
+from diptych.runtime.option_fields import one_of, share, whole_number
 from diptych.runtime.tasks.encoder_task import EncoderTask
+from diptych.runtime.tasks.json_rows import SECOND, TEXT, texts_of
 from diptych.runtime.tasks.labels import labels_of
-from diptych.runtime.tasks.options import one_of, share, whole_number
 from diptych.runtime.tasks.pairs import Pair, check_pair, pair_from_line
 from diptych.runtime.tasks.scores import sigmoid, softmax
 from diptych.runtime.tokenizer import Tokenizer
@@ -26,7 +27,7 @@ _FUNCTIONS: dict[str, Callable[[Array], Array]] = {
 class ClassifyOptions:
     """Which labels are told, and how logits become scores."""
 
-    top_k: int | None = whole_number(None, "most labels told: 1, or all that hold where several may")
+    top_k: int | None = whole_number(None, "most labels told: 1, or all that hold where several may", least=1)
     threshold: float = share(0.5, "the score from which a label holds, where several may")
     function_to_apply: str | None = one_of(None, "how logits become scores", tuple(_FUNCTIONS))
 
@@ -75,6 +76,10 @@ class Classifier(EncoderTask[str | Pair, ClassifyOptions, Array, Classification]
 
     def from_line(self, line: str) -> str | Pair:
         return pair_from_line(line, "text", "text") if "\t" in line else line
+
+    def from_json(self, row: object) -> str | Pair:
+        texts = texts_of(row, [TEXT], optional=[SECOND])
+        return (texts[TEXT], texts[SECOND]) if SECOND in texts else texts[TEXT]
 
     def to_line(self, result: Classification) -> str:
         return "\t".join(result.labels)

@@ -11,8 +11,8 @@ from diptych.runtime.encoder import Encoder
 from diptych.runtime.errors import BundleError
 from diptych.runtime.graph import Array
 from diptych.runtime.manifest import POOLINGS
+from diptych.runtime.option_fields import flag, one_of
 from diptych.runtime.tasks.encoder_task import EncoderTask
-from diptych.runtime.tasks.options import flag, one_of
 from diptych.runtime.tokenizer import Tokenizer
 from diptych.runtime.tokens import Tokens
 

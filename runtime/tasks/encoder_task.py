@@ -11,6 +11,7 @@ from diptych.runtime.encoder import Encoder
 from diptych.runtime.errors import BundleError, InputError
 from diptych.runtime.graph import Array
 from diptych.runtime.providers import SessionSettings
+from diptych.runtime.tasks.json_rows import TEXT, texts_of
 from diptych.runtime.tasks.options import choose
 from diptych.runtime.tokenizer import Tokenizer
 from diptych.runtime.tokens import Tokens
@@ -97,6 +98,10 @@ class EncoderTask(ABC, Generic[TextT, OptionsT, SeenT, ResultT]):
     @abstractmethod
     def from_line(self, line: str) -> TextT:
         """A line of the command's input; raises InputError for one that is not what the task takes."""
+
+    def from_json(self, row: object) -> TextT:
+        """A row of JSON lines: a string, or an object with `text`. Raises InputError for what is neither."""
+        return self.from_line(texts_of(row, [TEXT])[TEXT])
 
     @abstractmethod
     def to_line(self, result: ResultT) -> str:

@@ -7,8 +7,8 @@ from diptych.runtime import ports
 from diptych.runtime.encoder import Encoder
 from diptych.runtime.errors import BundleError, InputError
 from diptych.runtime.graph import Array
+from diptych.runtime.option_fields import whole_number
 from diptych.runtime.tasks.encoder_task import EncoderTask
-from diptych.runtime.tasks.options import whole_number
 from diptych.runtime.tasks.scores import best, softmax
 from diptych.runtime.tokenizer import Tokenizer
 from diptych.runtime.tokens import Tokens
@@ -18,7 +18,7 @@ from diptych.runtime.tokens import Tokens
 class FillOptions:
     """How much is told."""
 
-    top_k: int = whole_number(5, "candidates for each mask")
+    top_k: int = whole_number(5, "candidates for each mask", least=1)
 
 
 @dataclass(frozen=True)

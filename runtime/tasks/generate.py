@@ -1,41 +1,58 @@
 """translate, summarise, generate: texts in, generated texts out."""
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, overload
 
+from diptych.runtime import option_fields as kinds
 from diptych.runtime import ports
-from diptych.runtime.batches import BATCH_SIZE
+from diptych.runtime.batches import BATCH_SIZE, BATCH_TOKENS
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.errors import InputError, OptionError
-from diptych.runtime.generator import Generator
-from diptych.runtime.options import GenerationOptions
+from diptych.runtime.generation.generator import Generator, OnStep, open_generator
+from diptych.runtime.generation.options import GenerationOptions
+from diptych.runtime.generation.plan import Plan
+from diptych.runtime.generation.requests import Request
+from diptych.runtime.generation.steps import Hypothesis
 from diptych.runtime.providers import SessionSettings
-from diptych.runtime.strategies import Hypothesis
+from diptych.runtime.tasks.generated import GeneratedText, replaced_unknowns
+from diptych.runtime.tasks.json_rows import TARGET_PREFIX, TEXT, texts_of
+from diptych.runtime.tasks.streaming import pieces
 from diptych.runtime.tokenizer import Tokenizer
 
-UNFINISHED_CHARACTER = "\ufffd"
-# Some tokenizers take out the space before "n't", "'ve" and the like, once these are whole.
-_UNSETTLED = re.compile(" (n'?|'[vr]?)$")
 _DOING = {"translate": "translating", "summarise": "summarising", "generate": "generating"}
 
 
 @dataclass(frozen=True)
 class TextOptions(GenerationOptions):
-    """How to decode, and from which language to which."""
+    """How to decode, from which language to which, and what is done about the text."""
 
-    source_lang: str | None = field(default=None, metadata={"help": "the source's language, as the model spells it"})
-    target_lang: str | None = field(default=None, metadata={"help": "the target's language, as the model spells it"})
+    source_lang: str | None = kinds.text("the source's language, as the model spells it")
+    target_lang: str | None = kinds.text("the target's language, as the model spells it")
+    target_prefix: str | None = kinds.text("what every result begins with")
+    replace_unknowns: bool = kinds.flag(
+        False, "unknown tokens become what they look at in the source; needs --with-attention at export"
+    )
 
 
 @dataclass(frozen=True)
-class GeneratedText:
-    """One text; ids as generated, without the prompt, the ending EOS included; score as `Hypothesis`."""
+class Prompt:
+    """A text, and what its result is to begin with."""
 
     text: str
-    ids: list[int]
-    score: float
+    target_prefix: str | None = None
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call's options, resolved: the generator's plan, and what is about text. asked: those that were given."""
+
+    plan: Plan
+    source_lang: str | None
+    target_lang: str | None
+    target_prefix: str | None
+    replace_unknowns: bool
+    asked: frozenset[str]
 
 
 class TextGenerator:
@@ -46,9 +63,10 @@ class TextGenerator:
 
     options: ClassVar[type[Any]] = TextOptions
 
-    def __init__(self, tokenizer: Tokenizer, generator: Generator, target_tokenizer: Tokenizer | None = None) -> None:
+    def __init__(self, tokenizer: Tokenizer, generator: Generator) -> None:
+        """tokenizer: of the texts that are read; the generator has that of those that are generated."""
         self.tokenizer = tokenizer
-        self.target_tokenizer = target_tokenizer or tokenizer
+        self.target_tokenizer = generator.tokenizer or tokenizer
         self.generator = generator
         self.languages = generator.manifest.languages
         self._told_first = "forced_bos_token_id" in generator.manifest.generation
@@ -57,25 +75,23 @@ class TextGenerator:
     def open(cls, bundle: Bundle, settings: SessionSettings) -> Self:
         """Raises BundleError or ProviderError if the bundle's graphs cannot be run for this."""
         tokenizer = Tokenizer(bundle.folder / ports.TOKENIZER_FILE, bundle.manifest.tokens.unknown)
-        has_own = ports.TARGET_TOKENIZER_FILE in bundle.manifest.files
-        target_tokenizer = Tokenizer(bundle.folder / ports.TARGET_TOKENIZER_FILE) if has_own else None
-        return cls(tokenizer, Generator(bundle.decoder(settings), bundle.manifest), target_tokenizer)
+        return cls(tokenizer, open_generator(bundle, settings))
 
     @overload
     def __call__(self, texts: str, **options: Any) -> str: ...
     @overload
-    def __call__(self, texts: Sequence[str], **options: Any) -> list[str]: ...
-    def __call__(self, texts: str | Sequence[str], **options: Any) -> str | list[str]:
+    def __call__(self, texts: Sequence[str | Prompt], **options: Any) -> list[str]: ...
+    def __call__(self, texts: str | Sequence[str | Prompt], **options: Any) -> str | list[str]:
         """The best text for a text, or for each of a list, in order.
 
-        options: `batch_size`, `source_lang`, `target_lang`, and those of `GenerationOptions`. Raises InputError, naming
-        the text, for one that is empty, unknown to the vocabulary or too long, OptionError for a wrong option.
+        options: those of `attempt`. Raises InputError, naming the text, for one that is empty, unknown to the
+        vocabulary or too long, OptionError for a wrong option.
         """
         if isinstance(texts, str):
             return self([texts], **options)[0]
         return [found[0].text for found in self.hypotheses(texts, **options)]
 
-    def hypotheses(self, texts: Sequence[str], **options: Any) -> list[list[GeneratedText]]:
+    def hypotheses(self, texts: Sequence[str | Prompt], **options: Any) -> list[list[GeneratedText]]:
         """For each text, its `num_return_sequences` results, best first. Raises as a call does."""
         results = self.attempt(texts, **options)
         for index, result in enumerate(results):
@@ -84,43 +100,69 @@ class TextGenerator:
         return [result for result in results if not isinstance(result, InputError)]
 
     def attempt(
-        self, texts: Sequence[str], *, batch_size: int = BATCH_SIZE, **options: Any
+        self,
+        texts: Sequence[str | Prompt],
+        *,
+        batch_size: int = BATCH_SIZE,
+        batch_tokens: int = BATCH_TOKENS,
+        on_step: OnStep | None = None,
+        first: int = 0,
+        **options: Any,
     ) -> list[list[GeneratedText] | InputError]:
-        """As `hypotheses`, with the error of a text that cannot be read in its place."""
-        source_lang, target_lang, chosen = self._split(options)
+        """As `hypotheses`, with the error of a text that cannot be read in its place.
+
+        batch_size, batch_tokens, on_step, first: as in a call of `Generator`. options: `source_lang`, `target_lang`,
+        `target_prefix`, `replace_unknowns`, and those of `GenerationOptions`.
+        """
+        call = self._call(options)
         results: list[list[GeneratedText] | InputError] = []
-        readable: dict[int, list[int]] = {}
+        requests: dict[int, Request] = {}
         for index, text in enumerate(texts):
             try:
-                readable[index] = self._encode(text, source_lang, target_lang, chosen)
+                requests[index] = self._request(first + index, text, call)
                 results.append([])
             except InputError as error:
                 results.append(error)
-        found = self.generator(list(readable.values()), batch_size=batch_size, **chosen)
-        for index, hypotheses in zip(readable, found, strict=True):
-            results[index] = [self._decode(readable[index], hypothesis) for hypothesis in hypotheses]
+        found = self.generator.run(
+            call.plan, list(requests.values()), batch_size=batch_size, batch_tokens=batch_tokens, on_step=on_step
+        )
+        for index, request in requests.items():
+            results[index] = [self._result(texts[index], request, each, call) for each in found[request.number]]
         return results
 
-    def stream(self, text: str, **options: Any) -> Iterator[str]:
-        """Greedy search, in pieces of text as they settle; characters are never split."""
-        source_lang, target_lang, chosen = self._split(options)
-        source = self._encode(text, source_lang, target_lang, chosen)
-        ids: list[int] = []
-        shown = ""
-        for token in self.generator.stream(source, **chosen):
-            ids.append(token)
-            current = _UNSETTLED.sub("", self._text(source, ids))
-            if not current.endswith(UNFINISHED_CHARACTER) and current != shown:
-                yield current[len(shown) :]
-                shown = current
-        rest = self._text(source, ids)[len(shown) :]
-        if rest:
-            yield rest
+    def stream(self, text: str | Prompt, **options: Any) -> Iterator[str]:
+        """The best result in pieces, as they settle; characters are never split.
+
+        Greedy search and sampling settle each token at once, beam search those that all beams agree on.
+        """
+        call = self._call(options)
+        request = self._request(0, text, call)
+        tokens = self.generator.stream_request(call.plan, request)
+        return pieces(tokens, lambda ids: self._text(request, ids))
+
+    def target(self, text: str, target: str, **options: Any) -> Request:
+        """What `Generator.score_requests` takes: a text, and a target that ends as the model ends its texts.
+
+        Raises InputError if the model cannot read one of them.
+        """
+        call = self._call(options)
+        source = self._read(text, call)
+        if not call.plan.encodes:
+            whole = self.tokenizer.encode(text + target)
+            together = whole[: len(source)] == source
+            ids = whole[len(source) :] if together else self.tokenizer.encode_content(target)
+        elif self.languages is None:
+            ids = self.target_tokenizer.encode(target)
+        else:
+            forced, eos = call.plan.options.forced_bos_token_id, self.generator.manifest.tokens.eos[0]
+            ids = [*([] if forced is None else [forced]), *self.target_tokenizer.encode_content(target), eos]
+        return call.plan.target(0, source, ids, self.generator.vocab_size)
 
     def encode(self, text: str, **options: Any) -> list[int]:
         """The ids that the model reads, framed for their languages. Raises InputError if it cannot read them."""
-        source_lang, target_lang, chosen = self._split(options)
-        return self._encode(text, source_lang, target_lang, chosen)
+        call = self._call(options)
+        self._request(0, text, call)
+        return self._read(text, call)
 
     @property
     def doing(self) -> str:
@@ -128,48 +170,89 @@ class TextGenerator:
 
     def check_options(self, **options: Any) -> None:
         """Raises OptionError if a call with these options would."""
-        self.generator.check_options(**self._split(options)[2])
+        self._call(options)
 
-    def from_line(self, line: str) -> str:
+    def from_line(self, line: str) -> str | Prompt:
         return line
+
+    def from_json(self, row: object) -> str | Prompt:
+        """A text, or an object with `text` and, if its result is to begin with something, `target_prefix`."""
+        texts = texts_of(row, [TEXT], [TARGET_PREFIX])
+        return Prompt(texts[TEXT], texts.get(TARGET_PREFIX) or None)
 
     def to_line(self, result: list[GeneratedText]) -> str:
         return "\t".join(hypothesis.text for hypothesis in result)
 
     def to_json(self, result: list[GeneratedText]) -> dict[str, Any]:
-        values = asdict(result[0])
-        if len(result) > 1:
-            values["hypotheses"] = [asdict(hypothesis) for hypothesis in result]
-        return values
+        objects = [each.to_json(scores=bool(each.token_scores)) for each in result]
+        return objects[0] if len(objects) == 1 else objects[0] | {"hypotheses": objects}
 
-    def _split(self, options: dict[str, Any]) -> tuple[str | None, str | None, dict[str, Any]]:
-        """The languages, and what the generator is told; its own options win over what the target's language says."""
-        rest = dict(options)
+    def _call(self, options: dict[str, Any]) -> _Call:
+        """The generator's own options win over what the target's language says."""
+        rest, asked = dict(options), frozenset(options)
         source_lang, target_lang = rest.pop("source_lang", None), rest.pop("target_lang", None)
+        prefix, unknowns = rest.pop("target_prefix", None), rest.pop("replace_unknowns", False)
         if self.languages is not None:
             self.languages.frame([], 0, source_lang, target_lang)
-            return source_lang, target_lang, self.languages.options(target_lang, self._told_first) | rest
-        if source_lang is not None or target_lang is not None:
+            rest = self.languages.options(target_lang, self._told_first) | rest
+        elif source_lang is not None or target_lang is not None:
             raise OptionError("source_lang and target_lang are for multilingual models; this bundle has no languages")
-        return None, None, rest
+        if unknowns:
+            rest["output_attentions"] = True
+        return _Call(self.generator.plan(**rest), source_lang, target_lang, prefix, bool(unknowns), asked)
 
-    def _encode(
-        self, text: str, source_lang: str | None, target_lang: str | None, options: dict[str, Any]
-    ) -> list[int]:
+    def _request(self, number: int, text: str | Prompt, call: _Call) -> Request:
+        prompt = text if isinstance(text, Prompt) else Prompt(text)
+        prefix = prompt.target_prefix or call.target_prefix
+        return call.plan.request(number, self._read(prompt.text, call), self._prefix(prefix, call) if prefix else ())
+
+    def _read(self, text: str, call: _Call) -> list[int]:
         if self.languages is None:
-            ids = self.tokenizer.encode(text)
-        else:
-            eos = self.generator.manifest.tokens.eos[0]
-            ids = self.languages.frame(self.tokenizer.encode_content(text), eos, source_lang, target_lang)
-        self.generator.check(ids, **options)
-        return ids
+            return self.tokenizer.encode(text)
+        content, eos = self.tokenizer.encode_content(text), self.generator.manifest.tokens.eos[0]
+        return self.languages.frame(content, eos, call.source_lang, call.target_lang)
 
-    def _decode(self, source: list[int], hypothesis: Hypothesis) -> GeneratedText:
-        return GeneratedText(self._text(source, hypothesis.ids), hypothesis.ids, hypothesis.score)
+    def _prefix(self, prefix: str, call: _Call) -> list[int]:
+        """A token that is forced to come first comes before it."""
+        if not call.plan.encodes:
+            raise OptionError("target_prefix is for models with an encoder; write it at the end of the text")
+        forced = call.plan.options.forced_bos_token_id
+        return [*([] if forced is None else [forced]), *self.target_tokenizer.encode_content(prefix)]
 
-    def _text(self, source: list[int], ids: list[int]) -> str:
+    def _result(self, text: str | Prompt, request: Request, hypothesis: Hypothesis, call: _Call) -> GeneratedText:
+        options, ids = call.plan.options, hypothesis.ids
+        spoken = self._text(request, ids)
+        if call.replace_unknowns and self.generator.manifest.tokens.unknown in ids:
+            spoken = self._replaced(text.text if isinstance(text, Prompt) else text, request, hypothesis, call)
+        shown = GeneratedText(spoken, ids, hypothesis.score, hypothesis.token_scores, hypothesis.attention)
+        if not options.output_scores:
+            shown = replace(shown, token_scores=[])
+        return shown if "output_attentions" in call.asked else replace(shown, attention=None)
+
+    def _replaced(self, text: str, request: Request, hypothesis: Hypothesis, call: _Call) -> str:
+        tokens, unknown = self.tokenizer.read(text), self.generator.manifest.tokens.unknown
+        assert hypothesis.attention is not None
+        assert unknown is not None
+        # A source that is framed for its languages has other special tokens than the tokenizer's.
+        places = tokens.places(0)
+        content = tokens.ids[places.start : places.stop]
+        shift = next(at for at in range(len(request.source)) if list(request.source[at : at + len(content)]) == content)
+        surfaces = [""] * len(request.source)
+        for place, (start, end) in zip(
+            range(shift, len(surfaces)), tokens.offsets[places.start : places.stop], strict=False
+        ):
+            surfaces[place] = (" " if text[:start][-1:].isspace() else "") + text[start:end]
+        prefix = list(request.prompt[1:])
+        decode = self.target_tokenizer.decode
+        begun = decode(prefix)
+        rest = replaced_unknowns(
+            hypothesis.ids, hypothesis.attention, unknown, surfaces, lambda ids: decode([*prefix, *ids])[len(begun) :]
+        )
+        return f"{begun}{rest}".strip()
+
+    def _text(self, request: Request, ids: Sequence[int]) -> str:
         """A continuation keeps the space before it, which some tokenizers only see after what it continues."""
         if self.generator.decoder.encoder is not None:
-            return self.target_tokenizer.decode(ids).strip()
-        prompt, whole = self.tokenizer.decode(source), self.tokenizer.decode([*source, *ids])
+            return self.target_tokenizer.decode([*request.prompt[1:], *ids]).strip()
+        prompt, whole = self.tokenizer.decode(request.prompt), self.tokenizer.decode([*request.prompt, *ids])
         return whole[len(prompt) :] if whole.startswith(prompt) else self.tokenizer.decode(ids)

@@ -1,6 +1,7 @@
-"""Two texts that are read together: a tuple in Python, `a<TAB>b` in a line."""
+"""Two texts that are read together: a tuple in Python, `a<TAB>b` in a line, `text` and `second` in JSON."""
 
 from diptych.runtime.errors import InputError
+from diptych.runtime.tasks.json_rows import SECOND, TEXT, texts_of
 
 Pair = tuple[str, str]
 
@@ -11,6 +12,12 @@ def pair_from_line(line: str, first: str, second: str) -> Pair:
     if len(texts) != 2:
         raise InputError(f"expected {first}<TAB>{second}, found {len(texts) - 1 or 'no'} tabs")
     return texts[0], texts[1]
+
+
+def pair_from_json(row: object) -> Pair:
+    """Raises InputError if the row is not an object with `text` and `second`."""
+    texts = texts_of(row, [TEXT, SECOND])
+    return texts[TEXT], texts[SECOND]
 
 
 def check_pair(texts: object, first: str, second: str) -> None:

@@ -7,7 +7,7 @@ from diptych.runtime.encoder import Encoder
 from diptych.runtime.graph import Array
 from diptych.runtime.tasks.embed import Embedder, EmbedOptions
 from diptych.runtime.tasks.encoder_task import EncoderTask
-from diptych.runtime.tasks.pairs import Pair, check_pair, pair_from_line
+from diptych.runtime.tasks.pairs import Pair, check_pair, pair_from_json, pair_from_line
 from diptych.runtime.tokenizer import Tokenizer
 from diptych.runtime.tokens import Tokens
 
@@ -36,6 +36,9 @@ class Similarity(EncoderTask[Pair, EmbedOptions, Array, float]):
 
     def from_line(self, line: str) -> Pair:
         return pair_from_line(line, "text", "text")
+
+    def from_json(self, row: object) -> Pair:
+        return pair_from_json(row)
 
     def to_line(self, result: float) -> str:
         return str(result)

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from diptych.runtime import ports
 from diptych.runtime.encoder import Encoder
 from diptych.runtime.graph import Array
+from diptych.runtime.option_fields import one_of
 from diptych.runtime.tasks.encoder_task import EncoderTask
 from diptych.runtime.tasks.entities import AGGREGATIONS, Entity, Piece, entities
 from diptych.runtime.tasks.labels import labels_of
-from diptych.runtime.tasks.options import one_of
 from diptych.runtime.tasks.scores import softmax
 from diptych.runtime.tokenizer import Tokenizer
 from diptych.runtime.tokens import Tokens

@@ -19,9 +19,9 @@ from diptych.export.graphs import decoder_graph, encoder_graph
 from diptych.export.torch_graph import TorchGraph
 from diptych.model import load_checkpoint
 from diptych.runtime.decoder import CachedDecoder
-from diptych.runtime.generator import Generator
+from diptych.runtime.generation.generator import Generator
+from diptych.runtime.generation.steps import Hypothesis
 from diptych.runtime.manifest import Manifest, SpecialTokens
-from diptych.runtime.strategies import Hypothesis
 
 VOCAB, POSITIONS, PAD, EOS, START = 60, 40, 1, 2, 3
 SEEDS = range(4)

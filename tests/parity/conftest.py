@@ -14,7 +14,7 @@ from parity.injection import Healthy
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Healthy]:
     """By its name in `parity.faults.MODELS`."""
     from families.twins import make_reference
-    from parity.faults import MODELS, WITH_TEXTS
+    from parity.faults import MODELS, WITH_ATTENTION, WITH_TEXTS
     from tiny_checkpoints import write_tokenizer
 
     from diptych.export import export_checkpoint
@@ -27,7 +27,8 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Healthy
             make_reference(MODELS[model]).save_pretrained(folder / "checkpoint")
         if model in WITH_TEXTS:
             write_tokenizer(folder / "checkpoint" / "tokenizer.json")
-        export_checkpoint(folder / "checkpoint", folder / "bundle", verify=False)
+        attention = model in WITH_ATTENTION
+        export_checkpoint(folder / "checkpoint", folder / "bundle", verify=False, with_attention=attention)
         return Healthy(folder / "checkpoint", folder / "bundle")
 
     return make

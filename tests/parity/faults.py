@@ -48,6 +48,8 @@ MODELS: dict[str, Case] = {
 }
 # Those that get a tokenizer, too.
 WITH_TEXTS = ("bert", "distilbert")
+# And those whose cross-attention comes out, too.
+WITH_ATTENTION = ("bart",)
 
 FAULTS = [
     Fault("no causal mask", "gpt2", "decoder", made.no_causal_mask),
@@ -98,6 +100,8 @@ FAULTS = [
         in_graph(D, made.sources_of_another_layer),
     ),
     Fault("cross keys and values swapped", "bart", E, in_graph(E, made.swapped_entries)),
+    Fault("attention of layers in the other order", "bart", D, in_graph(D, made.turned_layers)),
+    Fault("attention of heads in the other order", "bart", D, in_graph(D, made.turned_heads)),
     Fault("cached rows reordered", "gpt2", SECOND, in_graph(M, made.turned_cache)),
     Fault("heads split in the other order", "gpt2", SECOND, in_graph(M, made.other_split)),
     Fault("groups of queries at other keys", "llama", f"{SECOND}.self_attention", in_graph(M, made.other_groups)),

@@ -151,6 +151,17 @@ def over_queries(e: Editor) -> None:
     e.set_attribute(e.find("Softmax", "decoder.layers.0.cross_attention"), "axis", -2)
 
 
+def turned_layers(e: Editor) -> None:
+    """What layers look at, the last one's first."""
+    stacked = e.value(ports.CROSS_ATTENTIONS).producer()
+    e.swap((stacked, 0), (stacked, 1))
+
+
+def turned_heads(e: Editor) -> None:
+    """What the heads of the second layer look at, the last one's first."""
+    e.before(e.value(ports.CROSS_ATTENTIONS).producer(), 1, "Slice", [-1], [TO_THE_FIRST], [2], [-1])
+
+
 def turned_cache(e: Editor) -> None:
     e.before(e.find("Concat", "decoder.layers.1"), 0, "Slice", [-1], [TO_THE_FIRST], [0], [-1])
 

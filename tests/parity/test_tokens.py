@@ -1,6 +1,6 @@
 """Where two searches part: near-ties are counted, everything else is a fault."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +31,7 @@ class TableEncoder:
     inputs: Mapping[str, Shape] = {"input_ids": ("B", "S"), "attention_mask": ("B", "S")}
     outputs: Mapping[str, Shape] = {"last_hidden_state": ("B", "S", 1), KEY: ("B", 1, "S", 1), VALUE: ("B", 1, "S", 1)}
 
-    def run(self, feeds: Arrays) -> dict[str, Array]:
+    def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
         ids = feeds["input_ids"].astype(np.float32)
         return {"last_hidden_state": ids[:, :, None], KEY: ids[:, None, :, None], VALUE: ids[:, None, :, None]}
 
@@ -49,6 +49,7 @@ class TableDecoder:
         "past_key_values.0.decoder.key": ("R", 1, "P", 1),
         "past_key_values.0.decoder.value": ("R", 1, "P", 1),
     }
+    dtypes = dict.fromkeys(inputs, np.dtype(np.float32))
     outputs: Mapping[str, Shape] = {
         "logits": ("R", "T", VOCAB),
         "present.0.decoder.key": ("R", 1, "P", 1),
@@ -62,7 +63,7 @@ class TableDecoder:
         self.lead, self.tied = lead, tied
         self.noise = np.where(np.arange(VOCAB) % 2, noise, -noise).astype(np.float32)
 
-    def run(self, feeds: Arrays) -> dict[str, Array]:
+    def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
         first, rows = feeds["past_key_values.0.encoder.key"][:, 0, 0, 0], len(feeds["input_ids"])
         first = np.repeat(first, rows // len(first))[:, None].astype(np.int64)
         positions = feeds["position_ids"]
@@ -135,8 +136,8 @@ class Unordered(CachedDecoder):
 class Remembering(TableDecoder):
     """Whose logits depend on what is cached."""
 
-    def run(self, feeds: Arrays) -> dict[str, Array]:
-        results = super().run(feeds)
+    def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
+        results = super().run(feeds, outputs)
         seen = results["present.0.decoder.key"][:, 0, :, 0].sum(axis=1).astype(np.int64)
         shifted = np.stack([np.roll(row, int(by)) for row, by in zip(results["logits"], 7 * seen, strict=True)])
         return results | {"logits": shifted}

@@ -1,9 +1,10 @@
 """Small models in pure numpy: a decoder whose every distribution can be listed, and graphs with real attention."""
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +17,16 @@ Prefix = tuple[int, ...]
 
 @dataclass
 class FakeState:
-    """For each row: the number of its source, the source's ids, and all ids decoded so far."""
+    """For each row: the number of its source, the source's ids, and all ids decoded so far, -1 on the left."""
 
     rows_per_source: int
     owners: Array
     sources: list[Prefix]
-    prefixes: list[Prefix]
+    cached: list[Prefix]
+
+    @property
+    def prefixes(self) -> list[Prefix]:
+        return [tuple(token for token in row if token >= 0) for row in self.cached]
 
 
 class FakeDecoder:
@@ -33,6 +38,7 @@ class FakeDecoder:
     def __init__(self, vocab_size: int, seed: int = 0, table: Mapping[Prefix, Sequence[float]] | None = None) -> None:
         self.vocab_size = vocab_size
         self.seed = seed
+        self.attends = False
         self.table = dict(table or {})
         self.seen: list[list[tuple[Prefix, Prefix]]] = []
         self._drawn: dict[tuple[Prefix, Prefix], Array] = {}
@@ -52,9 +58,10 @@ class FakeDecoder:
         logits = self.logits(source, prefix).astype(np.float64)
         return np.asarray(logits - np.logaddexp.reduce(logits))
 
-    def start(self, sources: Sources, rows_per_source: int) -> FakeState:
+    def start(self, sources: Sources, rows_per_source: int, *, attend: bool = False) -> FakeState:
         assert rows_per_source >= 1
         assert sources.ids.shape == sources.mask.shape
+        assert not attend
         texts = [tuple(ids[mask == 1].tolist()) for ids, mask in zip(sources.ids, sources.mask, strict=True)]
         return FakeState(
             rows_per_source,
@@ -64,31 +71,59 @@ class FakeDecoder:
         )
 
     def step(self, state: FakeState, ids: Array) -> Array:
-        assert len(ids) == len(state.prefixes) > 0, "one row of new ids for each row of the state, and at least one"
-        assert ids.dtype == np.int64
-        assert ids.flags.c_contiguous
-        assert (ids >= 0).all()
-        assert (ids < self.vocab_size).all()
-        state.prefixes = [old + tuple(new) for old, new in zip(state.prefixes, ids.tolist(), strict=True)]
+        self._append(state, ids)
         self.seen.append(list(zip(state.sources, state.prefixes, strict=True)))
         return np.stack([self.logits(*row) for row in self.seen[-1]])
 
+    def forward(self, state: FakeState, ids: Array, keep: int = 0) -> Array:
+        self._append(state, ids)
+        self.seen.append(list(zip(state.sources, state.prefixes, strict=True)))
+        rows = [
+            [self.logits(source, prefix[: max(len(prefix) - back, 0)]) for back in reversed(range(ids.shape[1]))]
+            for source, prefix in self.seen[-1]
+        ]
+        return np.array(rows)[:, -keep:]
+
     def select(self, state: FakeState, rows: Array) -> None:
         assert rows.ndim == 1
-        assert ((rows >= 0) & (rows < len(state.prefixes))).all()
+        assert ((rows >= 0) & (rows < len(state.cached))).all()
         owners = state.owners[rows]
         groups = owners[np.flatnonzero(np.diff(owners, prepend=-1))].tolist()
         assert len(groups) == len(set(groups)), "rows of one source must stay adjacent"
         assert len({owners.tolist().count(owner) for owner in groups}) <= 1, "as many rows for every source"
+        state.rows_per_source = len(rows) // len(groups) if groups else state.rows_per_source
         state.owners = owners
         state.sources = [state.sources[row] for row in rows]
-        state.prefixes = [state.prefixes[row] for row in rows]
+        longest = max((len(state.prefixes[row]) for row in rows), default=0)
+        state.cached = [state.cached[row][self.length(state) - longest :] for row in rows]
 
-    def join(self, state: FakeState, sources: Sources) -> None:
-        raise AssertionError("no search joins sources")
+    def join(self, state: FakeState, newcomers: FakeState) -> None:
+        assert state.rows_per_source == newcomers.rows_per_source
+        length = max(self.length(state), self.length(newcomers))
+        first = max(state.owners.tolist(), default=-1) + 1
+        state.owners = np.concatenate([state.owners, newcomers.owners + first])
+        state.sources = state.sources + newcomers.sources
+        rows = state.cached + newcomers.cached
+        state.cached = [(-1,) * (length - len(row)) + row for row in rows]
+
+    def length(self, state: FakeState) -> int:
+        return len(state.cached[0]) if state.cached else 0
 
     def trim(self, state: FakeState, length: int) -> None:
-        raise AssertionError("no search trims")
+        state.cached = [row[:length] for row in state.cached]
+
+    def attention(self, state: FakeState) -> Array:
+        raise ValueError("no attention")
+
+    def _append(self, state: FakeState, ids: Array) -> None:
+        assert len(ids) == len(state.cached) > 0, "one row of new ids for each row of the state, and at least one"
+        assert ids.dtype == np.int64
+        assert ids.flags.c_contiguous
+        assert (ids < self.vocab_size).all()
+        state.cached = [old + tuple(new) for old, new in zip(state.cached, ids.tolist(), strict=True)]
+        padding = np.array(state.cached) < 0
+        assert (padding[:, :-1] >= padding[:, 1:]).all(), "padding is on the left"
+        assert not padding[:, -1].any(), "a row goes on from a token"
 
 
 def all_sequences(
@@ -120,12 +155,20 @@ def _heads(hidden: Array) -> Array:
     return hidden.reshape(*hidden.shape[:2], HEADS, HEAD_DIM).transpose(0, 2, 1, 3)
 
 
-def _attend(query: Array, keys: Array, values: Array, visible: Array) -> Array:
-    """query [R, T, width], keys and values [R, H, S, D], visible [R, 1, T or 1, S] -> [R, T, width]"""
+def _attend(query: Array, keys: Array, values: Array, visible: Array) -> tuple[Array, Array]:
+    """query [R, T, width], keys and values [R, H, S, D], visible [R, 1, T or 1, S] -> [R, T, width], [R, H, T, S]"""
     scores = np.where(visible, _heads(query) @ keys.transpose(0, 1, 3, 2), np.float32(-1e9))
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    context = (weights / weights.sum(axis=-1, keepdims=True)) @ values
-    return np.asarray(context.transpose(0, 2, 1, 3).reshape(query.shape))
+    weights = weights / weights.sum(axis=-1, keepdims=True)
+    return np.asarray((weights @ values).transpose(0, 2, 1, 3).reshape(query.shape)), weights
+
+
+def _asked(results: dict[str, Array], outputs: Collection[str] | None) -> dict[str, Array]:
+    return results if outputs is None else {name: results[name] for name in outputs}
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    return np.dtype(np.float32 if name.startswith("past_key_values.") else np.int64)
 
 
 class FakeEncoder:
@@ -134,9 +177,10 @@ class FakeEncoder:
     def __init__(self) -> None:
         self.inputs: dict[str, Shape] = {port.name: _shape(port) for port in ports.encoder_inputs()}
         self.outputs: dict[str, Shape] = {port.name: _shape(port) for port in ports.encoder_outputs(DEPTH)}
+        self.dtypes = dict.fromkeys(self.inputs, np.dtype(np.int64))
         self.runs: list[Shape] = []
 
-    def run(self, feeds: Arrays) -> dict[str, Array]:
+    def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
         assert feeds.keys() == self.inputs.keys()
         ids, mask = feeds[ports.INPUT_IDS], feeds[ports.ATTENTION_MASK]
         assert ids.shape == mask.shape
@@ -149,20 +193,27 @@ class FakeEncoder:
                 result[f"present.{layer}.encoder.{part}"] = _heads(
                     hidden @ _weights(f"cross {layer} {part}", WIDTH, WIDTH)
                 )
-        return result
+        return _asked(result, outputs)
 
 
 class FakeDecoderGraph:
     """Two layers of self- and cross-attention; checks the shapes and values it is fed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, attends: bool = False) -> None:
+        """attends: with an output of the cross-attention weights."""
         self.inputs: dict[str, Shape] = {port.name: _shape(port) for port in ports.decoder_inputs(DEPTH)}
         self.outputs: dict[str, Shape] = {port.name: _shape(port) for port in ports.decoder_outputs(DEPTH)}
+        if attends:
+            shape = (ports.ROWS, DEPTH, HEADS, ports.TARGET_LENGTH, ports.SOURCE_LENGTH)
+            self.outputs[ports.CROSS_ATTENTIONS] = shape
+        self.dtypes = {name: _dtype(name) for name in self.inputs}
         self.feeds: list[dict[str, Array]] = []
+        self.asked: list[Collection[str] | None] = []
 
-    def run(self, feeds: Arrays) -> dict[str, Array]:
+    def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
         assert feeds.keys() == self.inputs.keys()
         self.feeds.append(dict(feeds))
+        self.asked.append(outputs)
         ids, positions = feeds[ports.INPUT_IDS], feeds[ports.POSITION_IDS]
         mask, source_mask = feeds[ports.DECODER_ATTENTION_MASK], feeds[ports.ENCODER_ATTENTION_MASK]
         assert positions.shape == ids.shape
@@ -177,6 +228,7 @@ class FakeDecoderGraph:
         cross_visible = (source_mask == 1)[:, None, None, :].repeat(group, axis=0)
         hidden = self._tokens[ids] + self._places[positions]
         result: dict[str, Array] = {}
+        attention: list[Array] = []
         for layer in range(DEPTH):
             present = []
             for part in ("key", "value"):
@@ -188,11 +240,14 @@ class FakeDecoderGraph:
                 result[f"present.{layer}.decoder.{part}"] = present[-1]
             cross = [feeds[f"past_key_values.{layer}.encoder.{part}"] for part in ("key", "value")]
             assert all(value.shape == (len(source_mask), HEADS, source_mask.shape[1], HEAD_DIM) for value in cross)
-            hidden = hidden + _attend(hidden, present[0], present[1], visible)
-            hidden = hidden + _attend(hidden, *(value.repeat(group, axis=0) for value in cross), cross_visible)
+            hidden = hidden + _attend(hidden, present[0], present[1], visible)[0]
+            seen, weights = _attend(hidden, *(value.repeat(group, axis=0) for value in cross), cross_visible)
+            attention.append(weights)
+            hidden = hidden + seen
             hidden = np.tanh(hidden)
+        result[ports.CROSS_ATTENTIONS] = np.stack(attention, axis=1)
         kept = int(feeds[ports.NUM_LOGITS_TO_KEEP])
-        return {ports.LOGITS: hidden[:, -kept:] @ self._head, **result}
+        return _asked({ports.LOGITS: hidden[:, -kept:] @ self._head, **result}, outputs)
 
     @cached_property
     def _tokens(self) -> Array:
@@ -213,11 +268,13 @@ class FakeCausalGraph(FakeDecoderGraph):
     def __init__(self) -> None:
         self.inputs = {port.name: _shape(port) for port in ports.causal_inputs(DEPTH)}
         self.outputs = {port.name: _shape(port) for port in ports.causal_outputs(DEPTH)}
-        self.feeds = []
+        self.dtypes = {name: _dtype(name) for name in self.inputs}
+        self.feeds, self.asked = [], []
 
-    def run(self, feeds: Arrays) -> dict[str, Array]:
+    def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
         assert feeds.keys() == self.inputs.keys()
         self.feeds.append(dict(feeds))
+        self.asked.append(outputs)
         ids, positions, mask = (feeds[name] for name in (ports.INPUT_IDS, ports.POSITION_IDS, ports.ATTENTION_MASK))
         assert positions.shape == ids.shape
         assert (positions >= 0).all()
@@ -237,9 +294,9 @@ class FakeCausalGraph(FakeDecoderGraph):
                 new = _heads(hidden @ _weights(f"self {layer} {part}", WIDTH, WIDTH))
                 present.append(np.concatenate([past, new], axis=2))
                 result[f"present.{layer}.{part}"] = present[-1]
-            hidden = np.tanh(hidden + _attend(hidden, present[0], present[1], visible))
+            hidden = np.tanh(hidden + _attend(hidden, present[0], present[1], visible)[0])
         kept = int(feeds[ports.NUM_LOGITS_TO_KEEP])
-        return {ports.LOGITS: hidden[:, -kept:] @ self._head, **result}
+        return _asked({ports.LOGITS: hidden[:, -kept:] @ self._head, **result}, outputs)
 
 
 def logits_alone(source: Sequence[int], target: Sequence[int]) -> Array:

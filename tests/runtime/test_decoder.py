@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from fakes import VOCAB, FakeDecoderGraph, FakeEncoder, logits_alone
+from fakes import DEPTH, HEADS, VOCAB, FakeDecoderGraph, FakeEncoder, logits_alone
 
 from diptych.runtime import ports
 from diptych.runtime.decoder import CachedDecoder, CacheState, Sources
@@ -144,51 +144,184 @@ def test_each_source_has_one_copy_of_its_cross_entries() -> None:
 @pytest.mark.parametrize("rows_per_source", [1, 2])
 @pytest.mark.parametrize("first", [[[3, 4, 5, 6]], [[7], [2, 9, 3]], [[7, 7, 7, 7, 7, 7, 7, 7]]])
 @pytest.mark.parametrize("joining", [[[5, 2]], [[1, 2, 3, 4, 5, 6], [8]]])
-def test_sources_that_join_midway_decode_as_if_alone(
-    rows_per_source: int, first: list[list[int]], joining: list[list[int]]
+@pytest.mark.parametrize("begun", [0, 2, 3, 5])
+def test_rows_that_join_midway_decode_as_if_alone(
+    rows_per_source: int, first: list[list[int]], joining: list[list[int]], begun: int
 ) -> None:
     decoder, encoder, graph = make()
     state = decoder.start(Sources.pad(first, 0), rows_per_source)
-    old = [source for source in first for _ in range(rows_per_source)]
-    new = [source for source in joining for _ in range(rows_per_source)]
-    early = random_targets(len(old), 3)
+    newcomers = decoder.start(Sources.pad(joining, 0), rows_per_source)
+    sources = [source for source in [*first, *joining] for _ in range(rows_per_source)]
+    old = len(first) * rows_per_source
+    early, prompts = random_targets(old, 3), random_targets(len(sources) - old, begun, 2)
     decoder.step(state, early)
-    decoder.join(state, Sources.pad(joining, 0))
-    assert encoder.runs[-1][0] == len(joining), "only what joins is encoded"
-    late = random_targets(len(old) + len(new), 3, 1)
+    if begun:
+        decoder.step(newcomers, prompts)
+    decoder.join(state, newcomers)
+    assert decoder.length(state) == max(3, begun)
+    assert len(encoder.runs) == 2, "what joins is encoded apart, and once"
+    late = random_targets(len(sources), 3, 1)
     for length in range(1, 4):
         logits = decoder.step(state, late[:, length - 1 : length])
-        rows = [[*begun, *row[:length]] for begun, row in zip(early.tolist(), late.tolist(), strict=False)]
-        rows += [row[:length] for row in late.tolist()[len(old) :]]
-        assert_alone(logits, old + new, rows)
+        rows = [
+            [*had, *row[:length]] for had, row in zip([*early.tolist(), *prompts.tolist()], late.tolist(), strict=True)
+        ]
+        assert_alone(logits, sources, rows)
         positions = graph.feeds[-1][ports.POSITION_IDS][:, 0].tolist()
-        assert positions == [2 + length] * len(old) + [length - 1] * len(new)
+        assert positions == [2 + length] * old + [begun + length - 1] * (len(sources) - old)
 
 
-def test_sources_join_leave_and_join_again() -> None:
+def test_rows_join_leave_and_join_again() -> None:
     decoder, _, _ = make()
     state = decoder.start(Sources.pad(SOURCES[:2], 0), 1)
     step(decoder, state, [1, 2])
-    decoder.join(state, Sources.pad(SOURCES[2:3], 0))
+    decoder.join(state, decoder.start(Sources.pad(SOURCES[2:3], 0), 1))
     step(decoder, state, [3, 4, 5])
     decoder.select(state, np.array([2, 1]))
-    decoder.join(state, Sources.pad(SOURCES[3:], 0))
+    decoder.join(state, decoder.start(Sources.pad(SOURCES[3:], 0), 1))
     logits = step(decoder, state, [6, 7, 8])
     assert_alone(logits, [SOURCES[2], SOURCES[1], SOURCES[3]], [[5, 6], [2, 4, 7], [8]])
 
 
 @pytest.mark.parametrize("rows_per_source", [1, 2])
-def test_sources_join_where_all_have_left(rows_per_source: int) -> None:
+def test_rows_join_where_all_have_left(rows_per_source: int) -> None:
     decoder, _, _ = make()
     state = decoder.start(Sources.pad(SOURCES[:2], 0), rows_per_source)
     step(decoder, state, [1] * 2 * rows_per_source)
     decoder.select(state, np.array([], dtype=np.int64))
-    assert len(state.mask) == len(state.source_mask) == 0
-    decoder.join(state, Sources.pad(SOURCES[2:], 0))
+    assert len(state.mask) == len(state.source_mask) == decoder.length(state) == 0
+    decoder.join(state, decoder.start(Sources.pad(SOURCES[2:], 0), rows_per_source))
     logits = step(decoder, state, [4] * 2 * rows_per_source)
     assert_alone(
         logits, [source for source in SOURCES[2:] for _ in range(rows_per_source)], [[4]] * 2 * rows_per_source
     )
+
+
+def test_other_numbers_of_rows_cannot_join() -> None:
+    decoder, _, _ = make()
+    state = decoder.start(Sources.pad(SOURCES, 0), 2)
+    with pytest.raises(ValueError, match="1 cannot join 2"):
+        decoder.join(state, decoder.start(Sources.pad(SOURCES, 0), 1))
+    targets = random_targets(8, 2)
+    assert_alone(decoder.step(state, targets), [s for s in SOURCES for _ in range(2)], targets.tolist())
+
+
+def test_places_that_no_row_uses_are_dropped() -> None:
+    decoder, _, graph = make()
+    state = decoder.start(Sources.pad(SOURCES, 0), 1)
+    ids = np.array([[-1, -1, 1, 2], [-1, -1, -1, 3], [4, 5, 6, 7], [-1, 8, 9, 1]])
+    decoder.step(state, ids)
+    decoder.select(state, np.array([0, 3, 1]))
+    assert decoder.length(state) == 3
+    assert state.mask.tolist() == [[0, 1, 1], [1, 1, 1], [0, 0, 1]]
+    assert state.source_mask.shape == (3, 4), "the longest source has left"
+    decoder.select(state, np.array([2, 0]))
+    assert state.mask.tolist() == [[0, 1], [1, 1]]
+    logits = step(decoder, state, [2, 2])
+    assert_alone(logits, [SOURCES[1], SOURCES[0]], [[3, 2], [1, 2, 2]])
+    assert graph.feeds[-1][decoder.past_names[0]].shape[2] == 2
+    decoder.select(state, np.array([0]))
+    assert state.source_mask.shape == (1, 1)
+    assert graph.feeds[-1][decoder.cross_names[0]].shape[2] == 4
+    assert_alone(step(decoder, state, [5]), [SOURCES[1]], [[3, 2, 5]])
+
+
+def test_a_batch_that_others_join_and_leave_does_not_grow() -> None:
+    """Each row decodes three tokens and leaves while the next comes."""
+    decoder, _, graph = make()
+    state = decoder.start(Sources.pad([], 0), 1)
+    targets: list[list[int]] = []
+    sources: list[list[int]] = []
+    for turn in range(30):
+        source = SOURCES[turn % len(SOURCES)]
+        newcomers = decoder.start(Sources.pad([source], 0), 1)
+        step(decoder, newcomers, [turn % VOCAB])
+        decoder.join(state, newcomers)
+        sources, targets = [*sources, source], [*targets, [turn % VOCAB]]
+        new = random_targets(len(sources), 1, turn)
+        targets = [[*target, int(token)] for target, token in zip(targets, new[:, 0], strict=True)]
+        assert_alone(decoder.step(state, new), sources, targets)
+        kept = [row for row, target in enumerate(targets) if len(target) < 4]
+        decoder.select(state, np.array(kept, dtype=np.int64))
+        sources, targets = [sources[row] for row in kept], [targets[row] for row in kept]
+    assert max(feeds[ports.DECODER_ATTENTION_MASK].shape[1] for feeds in graph.feeds) == 4
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_decode_as_if_alone_whatever_happens(seed: int) -> None:
+    """Start, join, select, trim and step at random, ragged sources and prompts, one to three rows of each source."""
+    random = np.random.default_rng(seed)
+    decoder, _, _ = make()
+    rows_per_source = int(random.integers(1, 4))
+
+    def begin(count: int) -> tuple[CacheState, list[list[int]], list[list[int]]]:
+        sources = [random.integers(0, VOCAB, random.integers(1, 8)).tolist() for _ in range(count)]
+        rows = [source for source in sources for _ in range(rows_per_source)]
+        prompts = [random.integers(0, VOCAB, random.integers(1, 5)).tolist() for _ in rows]
+        longest = max(map(len, prompts))
+        state = decoder.start(Sources.pad(sources, 0), rows_per_source)
+        decoder.step(state, np.array([[-1] * (longest - len(prompt)) + prompt for prompt in prompts]))
+        return state, rows, prompts
+
+    state, owners, targets = begin(2)
+    for _ in range(14):
+        match random.choice(["join", "select", "step", "step", "trim"]):
+            case "join" if len(owners) < 12:
+                newcomers, more, prompts = begin(int(random.integers(1, 3)))
+                decoder.join(state, newcomers)
+                owners, targets = owners + more, targets + prompts
+            case "select" if len(owners) > rows_per_source:
+                groups = random.permutation(len(owners) // rows_per_source)
+                groups = groups[: max(1, len(groups) - 1)] * rows_per_source
+                rows = np.concatenate(
+                    [first + random.integers(0, rows_per_source, rows_per_source) for first in groups]
+                )
+                decoder.select(state, rows)
+                owners, targets = [owners[row] for row in rows], [targets[row] for row in rows]
+            case "trim" if min(map(len, targets)) > 2:
+                decoder.trim(state, decoder.length(state) - 1)
+                targets = [target[:-1] for target in targets]
+        new = random.integers(0, VOCAB, (len(owners), random.integers(1, 3)))
+        targets = [[*target, *row] for target, row in zip(targets, new.tolist(), strict=True)]
+        assert_alone(decoder.step(state, new), owners, targets)
+
+
+def test_attention_is_that_of_the_last_step() -> None:
+    graph = FakeDecoderGraph(attends=True)
+    decoder = CachedDecoder(FakeEncoder(), graph)
+    assert decoder.attends
+    state = decoder.start(Sources.pad(SOURCES, 0), 2, attend=True)
+    with pytest.raises(ValueError, match="last step"):
+        decoder.attention(state)
+    targets = random_targets(8, 3)
+    decoder.step(state, targets[:, :1])
+    decoder.step(state, targets[:, 1:])
+    weights = decoder.attention(state)
+    assert weights.shape == (8, DEPTH, HEADS, 2, 6)
+    np.testing.assert_allclose(weights.sum(axis=-1), 1.0, atol=1e-5)
+    assert not weights[:2, ..., 4:].any(), "nothing looks at padding"
+    alone = decoder.start(Sources.pad(SOURCES[1:2], 0), 1, attend=True)
+    decoder.step(alone, targets[2:3])
+    np.testing.assert_allclose(decoder.attention(alone)[0, ..., 1:, :], weights[2, ..., :1], atol=1e-5)
+    decoder.select(state, np.arange(8))
+    with pytest.raises(ValueError, match="last step"):
+        decoder.attention(state)
+
+
+def test_attention_is_not_fetched_where_nobody_asks() -> None:
+    graph = FakeDecoderGraph(attends=True)
+    decoder = CachedDecoder(FakeEncoder(), graph)
+    for attend in (False, True):
+        step(decoder, decoder.start(Sources.pad(SOURCES, 0), 1, attend=attend), [1] * 4)
+    assert [ports.CROSS_ATTENTIONS in (asked or ()) for asked in graph.asked] == [False, True]
+
+
+def test_a_graph_that_does_not_tell_its_attention() -> None:
+    decoder, encoder, _ = make()
+    assert not decoder.attends
+    with pytest.raises(BundleError, match="--with-attention"):
+        decoder.start(Sources.pad(SOURCES, 0), 1, attend=True)
+    assert encoder.runs == []
 
 
 @pytest.mark.parametrize("length", [0, 1, 3, 4])

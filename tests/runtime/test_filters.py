@@ -10,12 +10,12 @@ from fakes import FakeDecoder
 from diptych.runtime import filters
 from diptych.runtime.decoder import Sources
 from diptych.runtime.errors import OptionError
-from diptych.runtime.filters import make_filters
-from diptych.runtime.generation import generate
+from diptych.runtime.generation.filters import make_filters
+from diptych.runtime.generation.history import History
+from diptych.runtime.generation.loop import generate
+from diptych.runtime.generation.options import GenerationOptions
+from diptych.runtime.generation.strategies import Beam, Greedy
 from diptych.runtime.graph import Array
-from diptych.runtime.history import History
-from diptych.runtime.options import GenerationOptions
-from diptych.runtime.strategies import Beam, Greedy
 
 VOCAB = 9
 EOS = (1, 7)

@@ -8,9 +8,9 @@ from fakes import POSITIONS, VOCAB, FakeDecoderGraph, FakeEncoder, logits_alone
 
 from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.errors import InputError, OptionError
-from diptych.runtime.generator import Generator
+from diptych.runtime.generation.generator import Generator
+from diptych.runtime.generation.strategies import Hypothesis
 from diptych.runtime.manifest import Manifest, SpecialTokens
-from diptych.runtime.strategies import Hypothesis
 
 START, EOS, PAD = 2, 1, 0
 SOURCE_POSITIONS = 9

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from diptych.runtime.errors import DiptychError, OptionError
-from diptych.runtime.options import GenerationOptions
+from diptych.runtime.generation.options import GenerationOptions
 
 WHOLE_NUMBERS = {
     "num_beams": 1,

@@ -9,7 +9,7 @@ from fakes import POSITIONS, VOCAB, FakeCausalGraph
 from diptych.runtime import ports
 from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.errors import InputError
-from diptych.runtime.generator import Generator
+from diptych.runtime.generation.generator import Generator
 from diptych.runtime.manifest import Manifest, SpecialTokens
 
 EOS, PAD = 1, 0

@@ -8,10 +8,10 @@ import pytest
 from fakes import FakeDecoder, all_sequences
 
 from diptych.runtime.decoder import Sources
-from diptych.runtime.generation import generate
-from diptych.runtime.history import History
-from diptych.runtime.options import GenerationOptions
-from diptych.runtime.strategies import Beam, Greedy, Hypothesis, Strategy
+from diptych.runtime.generation.history import History
+from diptych.runtime.generation.loop import generate
+from diptych.runtime.generation.options import GenerationOptions
+from diptych.runtime.generation.strategies import Beam, Greedy, Hypothesis, Strategy
 
 PROMPT = [0]
 EOS = 1

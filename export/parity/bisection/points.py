@@ -17,8 +17,9 @@ from diptych.export.graphs import GraphSpec
 from diptych.export.parity.bisection.scopes import ROOT, Scopes
 from diptych.export.torch_graph import TorchGraph
 from diptych.runtime.errors import BundleError, EngineError, ProviderError
-from diptych.runtime.graph import Array, Arrays, make_session
+from diptych.runtime.graph import Array, Arrays
 from diptych.runtime.providers import SessionSettings
+from diptych.runtime.sessions import make_session
 
 Size = tuple[int, ...]
 End = Literal["input", "output"]

@@ -9,11 +9,13 @@ from diptych.export.parity.report import PropertyReport
 from diptych.model import architecture as arch
 from diptych.runtime import ports
 from diptych.runtime.decoder import CachedDecoder, Sources
-from diptych.runtime.generation import generate
+from diptych.runtime.generation.endings import Endings
+from diptych.runtime.generation.greedy import Greedy
+from diptych.runtime.generation.history import PADDING
+from diptych.runtime.generation.loop import decode
+from diptych.runtime.generation.requests import Request, Waiting
 from diptych.runtime.graph import Array
-from diptych.runtime.history import PADDING, History
 from diptych.runtime.manifest import Manifest
-from diptych.runtime.strategies import Greedy
 
 _SOURCES, _SOURCE_LENGTH, _LENGTH, _ROWS = 3, 9, 12, 4
 _SEED = 37
@@ -143,11 +145,14 @@ class Decoding:
         else:
             prompts = [[start if start is not None else 0]] * _SOURCES
         limits = [max(1, min(steps, self.longest - len(prompt))) for prompt in prompts]
-        strategy = Greedy(_SOURCES, ())
-        for _ in generate(self.decoder, self.sources, History.start(prompts, limits), strategy, ()):
+        sources = [ids[mask == 1].tolist() for ids, mask in zip(self.sources.ids, self.sources.mask, strict=True)]
+        requests = map(Request, range(_SOURCES), sources, prompts, limits)
+        search = Greedy(Endings(()))
+        for _ in decode(self.decoder, Waiting(requests, _SOURCES), search, (), pad_id=self.manifest.tokens.pad):
             pass
+        found = {row: hypotheses[0] for row, hypotheses in search.take_finished()}
         for row, prompt in enumerate(prompts):
-            chosen = strategy.hypotheses()[row][0].ids
+            chosen = found[row].ids
             logits = self.logits(np.array([[*prompt, *chosen]])[:, :-1], sources=self.sources_at([row]))[0]
             at_choice = logits[len(prompt) - 1 :]
             missing = at_choice.max(axis=1) - at_choice[np.arange(len(chosen)), chosen]

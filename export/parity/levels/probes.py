@@ -9,8 +9,8 @@ from diptych.export.parity.levels.cases import Case, padding_mask
 from diptych.export.parity.sides import Engines, cached_decoder
 from diptych.runtime import ports
 from diptych.runtime.decoder import CachedDecoder, Sources
+from diptych.runtime.generation.history import PADDING
 from diptych.runtime.graph import Array, Shape
-from diptych.runtime.history import PADDING
 from diptych.runtime.manifest import Manifest
 
 # Tokens that a long cache is made of, again and again: the cost of a case is then in its new tokens alone.
@@ -35,8 +35,13 @@ class Probe:
     def seen(self, name: str, shape: Shape, values: Array) -> Array:
         """The values at positions that hold tokens; `shape` has the names of the axes.
 
-        Of [B, S, …] and of [B, H, S, D] one row for each position; of outputs without positions, all of them.
+        Of [B, S, …], of [B, H, S, D], and of attention [R, layers, H, T, S] one row for each position; of outputs
+        without positions, all of them.
         """
+        if name == ports.CROSS_ATTENTIONS and values.ndim == 5:
+            new = self.mask[:, self.past :]
+            values = values.transpose(0, 3, 1, 2, 4)
+            return values if values.shape[:2] != new.shape else values[new != 0]
         if values.ndim == 4:
             values = values.transpose(0, 2, 1, 3)
         elif name == ports.LOGITS and ports.NUM_LOGITS_TO_KEEP in self.feeds:

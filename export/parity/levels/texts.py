@@ -15,7 +15,8 @@ from diptych.runtime.errors import InputError
 from diptych.runtime.graph import Graph
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.tasks import Task, task_of
-from diptych.runtime.tasks.generate import GeneratedText, TextGenerator
+from diptych.runtime.tasks.generate import TextGenerator
+from diptych.runtime.tasks.generated import GeneratedText
 
 # Tokens generated for a text; and the least error of a score that is one.
 NEW_TOKENS = 32

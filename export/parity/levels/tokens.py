@@ -9,10 +9,10 @@ import numpy as np
 
 from diptych.export.parity.report import Histogram, SearchReport, TokenDifference, TokensReport
 from diptych.runtime.decoder import CachedDecoder, CacheState, Sources
-from diptych.runtime.generator import Generator
+from diptych.runtime.generation.generator import Generator
+from diptych.runtime.generation.steps import Hypothesis
 from diptych.runtime.graph import Array
 from diptych.runtime.manifest import Manifest
-from diptych.runtime.strategies import Hypothesis
 
 NEW_TOKENS = 12
 SOURCE_LENGTHS = (1, *(2 + index % 29 for index in range(101)))

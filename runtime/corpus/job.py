@@ -1,0 +1,54 @@
+"""A job: every line of an input done by a task, a chunk at a time."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from diptych.runtime.console import note, warn
+from diptych.runtime.corpus.lines import Chunk, Line
+from diptych.runtime.corpus.output import Output
+from diptych.runtime.corpus.pace import Pace
+from diptych.runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class Job:
+    """read: from a line to what the task takes. attempt: from those to results, in order. write: from a result to a
+    line of output. Each gives, or is given, an InputError in the place of what is bad.
+    """
+
+    read: Callable[[Line], Any]
+    attempt: Callable[[list[Any]], list[Any]]
+    write: Callable[[Any], bytes]
+
+    def run(self, chunks: Iterable[Chunk], output: Output, pace: Pace) -> int:
+        """Do what is not done yet; returns the number of bad lines, those of earlier runs included.
+
+        A bad line is told on stderr by its number. Whatever else goes wrong stops the job.
+        """
+        lines, kept = 0, output.kept
+        bad = kept.bad
+        if kept.lines:
+            note(f"Going on after line {kept.lines:,}.")
+        for chunk in chunks:
+            if output.recorded(chunk):
+                pace.skip(len(chunk.lines), chunk.size)
+            else:
+                results = self._results(chunk.lines)
+                of_chunk = [number for number, result in enumerate(results) if isinstance(result, InputError)]
+                for number in of_chunk:
+                    warn(f"line {lines + number + 1}: {results[number]}")
+                output.write(chunk, b"".join(map(self.write, results)), len(of_chunk))
+                bad += len(of_chunk)
+                pace.work(len(chunk.lines), chunk.size)
+            lines += len(chunk.lines)
+        output.finish()
+        if kept.bad:
+            warn(f"{bad:,} lines were bad; {kept.bad:,} of them were told when they were first read.")
+        return bad
+
+    def _results(self, lines: list[Line]) -> list[Any]:
+        rows = [self.read(line) for line in lines]
+        readable = [row for row in rows if not isinstance(row, InputError)]
+        results = iter(self.attempt(readable) if readable else [])
+        return [row if isinstance(row, InputError) else next(results) for row in rows]

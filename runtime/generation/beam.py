@@ -1,0 +1,168 @@
+"""Beam search with the semantics of `transformers` 5 (`GenerationMixin._beam_search`), also sampled."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
+
+import numpy as np
+
+from diptych.runtime.generation.endings import Endings
+from diptych.runtime.generation.greedy import UNFINISHED
+from diptych.runtime.generation.history import History
+from diptych.runtime.generation.options import GenerationOptions
+from diptych.runtime.generation.requests import Request
+from diptych.runtime.generation.scores import log_softmax, top
+from diptych.runtime.generation.steps import Choice, Finished, Hypothesis, Progress, Step, hypothesis
+from diptych.runtime.graph import Array
+
+
+class Beam:
+    """A score is the sum of the log-probabilities, after filters, divided by the generated length to the power of the
+    length penalty, plus the coverage penalty.
+
+    Sources b are those still running, beams K, finished hypotheses F. A candidate that ends outside the best K of a
+    step is dropped, it finishes no hypothesis.
+    """
+
+    apart = False
+
+    def __init__(self, endings: Endings, options: GenerationOptions) -> None:
+        self.rows_per_source = options.num_beams
+        self.endings = endings
+        self.options = options
+        self.candidates = max(2, 1 + len(endings.eos)) * options.num_beams
+        self.sources: list[int] = []
+        self.running = np.zeros((0, options.num_beams), dtype=np.float32)  # [b, K], log-probabilities
+        self.finished = np.zeros((0, options.finished_beams), dtype=np.float32)  # [b, F], scores, descending
+        self.found: list[list[Hypothesis | None]] = []  # [b, F], of those scores; None where nothing has finished yet
+        self._chances: list[np.random.Generator] = []
+        self._finished: list[Finished] = []
+
+    def join(self, requests: Sequence[Request]) -> None:
+        # All beams start alike: only the first may be continued.
+        first = np.array([request.total for request in requests], dtype=np.float32)
+        running = np.full((len(requests), self.rows_per_source), UNFINISHED)
+        running[:, 0] = first
+        pool = self.options.finished_beams
+        self.sources += [request.number for request in requests]
+        self.running = np.concatenate([self.running, running])
+        self.finished = np.concatenate([self.finished, np.full((len(requests), pool), UNFINISHED)])
+        self.found += [[None] * pool for _ in requests]
+        self._chances += [np.random.default_rng([self.options.seed, request.number]) for request in requests]
+
+    def scores(self, logits: Array) -> Array:
+        return log_softmax(logits.astype(np.float32))
+
+    def choose(self, step: Step) -> Choice:
+        beams, vocab_size = self.rows_per_source, step.scores.shape[1]
+        totals = (step.scores.reshape(-1, beams, vocab_size) + self.running[:, :, None]).reshape(len(self.sources), -1)
+        values, index = self._draw(totals) if self.options.do_sample else top(totals, self.candidates)
+        rows = index // vocab_size + np.arange(len(totals))[:, None] * beams  # [b, candidates], into [R]
+        tokens = index % vocab_size
+        ends = self.endings.reached(step.history, rows, tokens)
+
+        self._finish(step, values, rows, tokens, ends)
+        self.running, best = top(values + ends * UNFINISHED, beams)
+        keep = self._can_improve(step.history) & ~ends.all(axis=1)
+        if self.options.early_stopping is True or self.options.patience is not None:
+            keep &= np.array([None in found for found in self.found], dtype=bool)
+        rows, tokens = np.take_along_axis(rows, best, axis=1)[keep], np.take_along_axis(tokens, best, axis=1)[keep]
+        self._leave(keep)
+        rows, tokens = rows.reshape(-1), tokens.reshape(-1)
+        return Choice(rows, tokens, step.scores[rows, tokens])
+
+    def stop(self, sources: Iterable[int], history: History) -> Array:
+        """Running beams count as finished, as they do at the length limit."""
+        stopped = np.isin(self.sources, list(sources))
+        beams = self.rows_per_source
+        for place in np.flatnonzero(stopped):
+            rows = range(place * beams, (place + 1) * beams)
+            divisors = _powers(history.counts[rows], self.options.length_penalty)
+            alive = self.running[place] > UNFINISHED / 2
+            scores = self.running[place] / divisors + ~alive * UNFINISHED
+            now = [hypothesis(history, row, float(score)) for row, score in zip(rows, scores, strict=True)]
+            self._merge(place, scores, list(np.flatnonzero(alive)), now)
+        self._leave(~stopped)
+        return np.flatnonzero((~stopped).repeat(beams))
+
+    def progress(self, history: History) -> Iterator[Progress]:
+        for place, source in enumerate(self.sources):
+            yield Progress(source, history.generated(place * self.rows_per_source), float(self.running[place, 0]))
+
+    def settled(self, source: int, history: History) -> list[int]:
+        place, beams = self.sources.index(source), self.rows_per_source
+        alive = np.flatnonzero(self.running[place] > UNFINISHED / 2) + place * beams
+        best = self.found[place][0]
+        texts = [*map(history.generated, alive), *([best.ids] if best else [])]
+        agreed = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*texts, strict=False))
+        return [tokens[0] for tokens in agreed]
+
+    def take_finished(self) -> list[Finished]:
+        taken, self._finished = self._finished, []
+        return taken
+
+    def _draw(self, totals: Array) -> tuple[Array, Array]:
+        """Candidates drawn without replacement by the softmax of their totals, in the order they were drawn.
+
+        The Gumbel trick (Kool et al. 2019): the largest of totals plus noise are such a draw.
+        """
+        noisy = np.full(totals.shape, -np.inf)
+        for source, chance in enumerate(self._chances):
+            allowed = np.flatnonzero(totals[source] > -np.inf)
+            noisy[source, allowed] = totals[source, allowed] + chance.gumbel(size=len(allowed))
+        _, index = top(noisy, self.candidates)
+        return np.take_along_axis(totals, index, axis=1), index
+
+    def _finish(self, step: Step, values: Array, rows: Array, tokens: Array, ends: Array) -> None:
+        """Merge candidates that ended among the best K with what had finished; keep the best F."""
+        ended = ends & (np.arange(values.shape[1]) < self.rows_per_source)
+        scores = values / _powers(step.history.counts[rows] + 1, self.options.length_penalty) + ~ended * UNFINISHED
+        for source in np.flatnonzero(ended.any(axis=1)):
+            candidates = np.flatnonzero(ended[source])
+            if self.options.coverage_penalty:
+                scores[source, candidates] += [self._uncovered(step, row) for row in rows[source, candidates]]
+            now: list[Hypothesis | None] = [None] * len(scores[source])
+            for place in candidates:
+                row, token = int(rows[source, place]), int(tokens[source, place])
+                now[place] = step.hypothesis(row, token, step.scores[row, token], scores[source, place])
+            self._merge(int(source), scores[source], list(candidates), now)
+
+    def _merge(self, source: int, scores: Array, ended: list[int], now: Sequence[Hypothesis | None]) -> None:
+        """Those of `now` that ended beside those that had; the first of equals wins."""
+        both = np.concatenate([self.finished[source], scores[ended].astype(np.float32)])
+        every = [*self.found[source], *(now[place] for place in ended)]
+        best = np.argsort(-both, kind="stable")[: self.options.finished_beams]
+        self.finished[source] = both[best]
+        self.found[source] = [every[place] for place in best]
+
+    def _uncovered(self, step: Step, row: int) -> float:
+        """β · Σ log min(attention, 1) over the source's tokens that got any (Wu et al. 2016)."""
+        assert step.looked is not None
+        got = step.history.attention[row].sum(axis=0) + step.looked[row][: step.history.attention.shape[2]]
+        got = got[(step.history.sources[row] >= 0) & (got > 0)]
+        return self.options.coverage_penalty * float(np.log(np.minimum(got, 1.0)).sum())
+
+    def _can_improve(self, history: History) -> Array:
+        """Whether the best running beam may still beat the worst finished one, by transformers' estimate."""
+        penalty, beams = self.options.length_penalty, self.rows_per_source
+        longest = self.options.early_stopping == "never" and penalty > 0.0
+        hopeful = history.limits[::beams] if longest else history.counts[::beams] + 1
+        best_possible = self.running[:, 0] / _powers(hopeful, penalty)
+        return np.asarray(best_possible > self.finished[:, -1]) | np.array(
+            [None in found for found in self.found], dtype=bool
+        ) & (best_possible > UNFINISHED)
+
+    def _leave(self, keep: Array) -> None:
+        for source in np.flatnonzero(~keep):
+            found = [each for each in self.found[source] if each is not None]
+            # Options that forbid every token leave nothing; the source still has its place.
+            found = found or [Hypothesis([], float(UNFINISHED))]
+            self._finished.append(Finished(self.sources[source], found[: self.options.num_return_sequences]))
+        kept = np.flatnonzero(keep)
+        self.sources = [self.sources[source] for source in kept]
+        self.found = [self.found[source] for source in kept]
+        self._chances = [self._chances[source] for source in kept]
+        self.running, self.finished = self.running[kept], self.finished[kept]
+
+
+def _powers(lengths: Array, penalty: float) -> Array:
+    return np.asarray((lengths.astype(np.float64) ** penalty).astype(np.float32))

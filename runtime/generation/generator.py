@@ -1,0 +1,228 @@
+"""The token-level interface: ids in, ids and scores out. It needs no tokenizer."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from diptych.runtime import ports
+from diptych.runtime.batches import BATCH_SIZE, BATCH_TOKENS, check_batch
+from diptych.runtime.bundle import Bundle
+from diptych.runtime.decoder import CachedDecoder
+from diptych.runtime.errors import InputError, OptionError
+from diptych.runtime.generation.alternatives import alternatives
+from diptych.runtime.generation.greedy import Greedy
+from diptych.runtime.generation.history import History
+from diptych.runtime.generation.loop import decode
+from diptych.runtime.generation.options import GenerationOptions
+from diptych.runtime.generation.plan import Plan
+from diptych.runtime.generation.requests import Request, Waiting
+from diptych.runtime.generation.scoring import Scored, score_targets
+from diptych.runtime.generation.speculation import speculate
+from diptych.runtime.generation.steps import Hypothesis, Progress, Search
+from diptych.runtime.manifest import Manifest
+from diptych.runtime.providers import SessionSettings
+from diptych.runtime.tokenizer import Tokenizer
+
+OnStep = Callable[[Progress], bool | None]
+
+
+class Generator:
+    """Decodes sources with a bundle's defaults, or the options of the call.
+
+    A source is what the encoder reads, or, where there is none, the prompt that is continued.
+    """
+
+    def __init__(self, decoder: CachedDecoder, manifest: Manifest, tokenizer: Tokenizer | None = None) -> None:
+        """tokenizer: of what is generated, which options that are about text need."""
+        self.decoder = decoder
+        self.manifest = manifest
+        self.tokenizer = tokenizer
+        self.defaults = GenerationOptions.from_mapping(manifest.generation)
+        self.vocab_size = int(decoder.decoder.outputs[ports.LOGITS][-1])
+
+    def __call__(
+        self,
+        sources: Sequence[Sequence[int]],
+        *,
+        target_prefixes: Sequence[Sequence[int]] | None = None,
+        batch_size: int = BATCH_SIZE,
+        batch_tokens: int = BATCH_TOKENS,
+        on_step: OnStep | None = None,
+        first: int = 0,
+        **options: Any,
+    ) -> list[list[Hypothesis]]:
+        """For each source, in order, its hypotheses, best first.
+
+        sources: ids as the tokenizer gives them, special ones included. target_prefixes: for each source, ids that its
+        results begin with, after the start token or the prompt. batch_size, batch_tokens: most sources decoded
+        together, and most tokens of theirs, padding included; others join as soon as some leave. on_step: called for
+        each running source after each step; where it returns True, the source ends with what it has. first: the number
+        of the first source, which sampling depends on. options: see `GenerationOptions`. Raises InputError for a source
+        that is empty or too long for the model, OptionError for a wrong option.
+        """
+        plan = self.plan(**options)
+        prefixes = [()] * len(sources) if target_prefixes is None else target_prefixes
+        if len(prefixes) != len(sources):
+            raise OptionError(f"{len(prefixes)} target_prefixes for {len(sources)} sources; expected one for each")
+        requests = []
+        for index, (source, prefix) in enumerate(zip(sources, prefixes, strict=True)):
+            try:
+                requests.append(plan.request(first + index, source, prefix))
+            except InputError as error:
+                raise InputError(f"source {index}: {error}") from None
+        found = self.run(plan, requests, batch_size=batch_size, batch_tokens=batch_tokens, on_step=on_step)
+        return [found[request.number] for request in requests]
+
+    def run(
+        self,
+        plan: Plan,
+        requests: Sequence[Request],
+        *,
+        batch_size: int = BATCH_SIZE,
+        batch_tokens: int = BATCH_TOKENS,
+        on_step: OnStep | None = None,
+    ) -> dict[int, list[Hypothesis]]:
+        """The hypotheses of requests that the plan made, by number. Raises OptionError for a wrong batch size."""
+        check_batch(batch_size, batch_tokens)
+        if plan.options.alternatives is not None:
+            return {request.number: self._alternatives(plan, request, batch_size, on_step) for request in requests}
+        found: dict[int, list[Hypothesis]] = {}
+        for search, _ in self._steps(plan, requests, batch_size, batch_tokens, on_step):
+            found |= dict(search.take_finished())
+        return found
+
+    def stream(self, source: Sequence[int], *, target_prefix: Sequence[int] = (), **options: Any) -> Iterator[int]:
+        """The ids of the best hypothesis, each as soon as no other can win: of beams, those that all agree on."""
+        plan = self.plan(**options)
+        return self.stream_request(plan, plan.request(0, source, target_prefix))
+
+    def stream_request(self, plan: Plan, request: Request) -> Iterator[int]:
+        """As `stream`, for a request that the plan made."""
+        if plan.options.alternatives is not None:
+            raise OptionError("alternatives are several results; a stream is one")
+        return self._stream(plan, request)
+
+    def score(
+        self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], *, batch_tokens: int = BATCH_TOKENS
+    ) -> list[Scored]:
+        """The log-probability of each token of given targets, after their sources, without filters.
+
+        targets: ids as the model would generate them, an ending EOS included if it counts. Raises InputError for a
+        source or target that the model cannot read.
+        """
+        if len(sources) != len(targets):
+            raise OptionError(f"{len(targets)} targets for {len(sources)} sources; expected one for each")
+        plan = self.plan(max_new_tokens=1)
+        requests = []
+        for index, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            try:
+                requests.append(plan.target(index, source, target, self.vocab_size))
+            except InputError as error:
+                raise InputError(f"source {index}: {error}") from None
+        return self.score_requests(requests, batch_tokens=batch_tokens)
+
+    def score_requests(self, requests: Sequence[Request], *, batch_tokens: int = BATCH_TOKENS) -> list[Scored]:
+        """As `score`, for requests that `Plan.target` made."""
+        return score_targets(self.decoder, requests, self.vocab_size, batch_tokens, self.manifest.tokens.pad)
+
+    def plan(self, **options: Any) -> Plan:
+        """What a call with these options does. Raises OptionError for a wrong one."""
+        chosen = self.defaults.updated(options)
+        chosen.check_asked(options)
+        if chosen.needs_attention and not self.decoder.attends:
+            raise OptionError(
+                "output_attentions and coverage_penalty need cross-attention, which this bundle's graphs do not give; "
+                "export it with --with-attention"
+            )
+        encodes = self.decoder.encoder is not None
+        if encodes:
+            chosen.new_tokens(1, self.manifest.target_positions)
+        return Plan.make(chosen, self.manifest, self.tokenizer, self.vocab_size, encodes=encodes)
+
+    def _steps(
+        self,
+        plan: Plan,
+        requests: Sequence[Request],
+        batch_size: int,
+        batch_tokens: int | None,
+        on_step: OnStep | None = None,
+    ) -> Iterator[tuple[Search, History]]:
+        """The searches that requests need, after each of their steps."""
+        options, pad_id = plan.options, self.manifest.tokens.pad
+        if options.prompt_lookup_num_tokens is not None and not options.needs_attention:
+            for request in requests:
+                greedy = Greedy(plan.endings)
+                watch = None if on_step is None else _watch(greedy, on_step)
+                guesses, longest = options.prompt_lookup_num_tokens, options.max_matching_ngram_size
+                for history in speculate(
+                    self.decoder, request, greedy, plan.filters, guesses=guesses, longest=longest, pad_id=pad_id
+                ):
+                    yield greedy, history
+                    if watch is not None and greedy.sources and watch(history):
+                        greedy.stop(greedy.sources, history)
+                        yield greedy, history
+                        break
+            return
+        search = plan.search()
+        for history in decode(
+            self.decoder,
+            Waiting(requests, batch_size, batch_tokens),
+            search,
+            plan.filters,
+            pad_id=pad_id,
+            looking_at=options.attention_layer if options.needs_attention else None,
+            watch=None if on_step is None else _watch(search, on_step),
+        ):
+            yield search, history
+
+    def _stream(self, plan: Plan, request: Request) -> Iterator[int]:
+        shown, best = 0, None
+        for search, history in self._steps(plan, [request], 1, None):
+            if search.sources:
+                settled = search.settled(request.number, history)
+                yield from settled[shown:]
+                shown = max(shown, len(settled))
+            for _, hypotheses in search.take_finished():
+                best = hypotheses[0]
+        assert best is not None
+        yield from best.ids[shown:]
+
+    def _alternatives(self, plan: Plan, request: Request, batch_size: int, on_step: OnStep | None) -> list[Hypothesis]:
+        ways = list(
+            alternatives(
+                self.decoder, request, plan.options, plan.endings.eos.tolist(), plan.filters, self.manifest.tokens.pad
+            )
+        )
+        if request.limit == 1:
+            return [Hypothesis([token], score, [score]) for way in ways for token, score in way.begun]
+        watch = None if on_step is None else lambda told: on_step(replace(told, source=request.number))
+        found: dict[int, list[Hypothesis]] = {}
+        numbered = [replace(way, number=number) for number, way in enumerate(ways)]
+        for search, _ in self._steps(plan, numbered, batch_size, None, watch):
+            found |= dict(search.take_finished())
+        return [found[number][0] for number in range(len(ways))]
+
+
+def load_generator(
+    bundle: Path | str, *, provider: str = "cpu", threads: int = 0, strict_provider: bool = False
+) -> Generator:
+    """Open a bundle for ids in, ids out; arguments and errors as in `load`."""
+    opened = Bundle.open(bundle)
+    return open_generator(opened, SessionSettings(provider, threads, strict_provider))
+
+
+def open_generator(bundle: Bundle, settings: SessionSettings) -> Generator:
+    """With the bundle's tokenizer of what is generated, if it has one."""
+    files = [name for name in (ports.TARGET_TOKENIZER_FILE, ports.TOKENIZER_FILE) if name in bundle.manifest.files]
+    tokenizer = Tokenizer(bundle.folder / files[0], bundle.manifest.tokens.unknown) if files else None
+    return Generator(bundle.decoder(settings), bundle.manifest, tokenizer)
+
+
+def _watch(search: Search, on_step: OnStep) -> Callable[[History], list[int]]:
+    """Tells each running source's best row; those to stop."""
+
+    def watch(history: History) -> list[int]:
+        return [told.source for told in search.progress(history) if on_step(told)]
+
+    return watch

@@ -1,0 +1,67 @@
+"""Prompt lookup (Saxena 2023): guess that what follows will be what followed before, and check all guesses in one step.
+
+The tokens are those of greedy search, whatever is guessed; only the steps are fewer.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from diptych.runtime.decoder import Decoder, Sources
+from diptych.runtime.generation.filters import Filter
+from diptych.runtime.generation.greedy import Greedy
+from diptych.runtime.generation.history import History
+from diptych.runtime.generation.requests import Request
+from diptych.runtime.generation.steps import Step
+
+StateT = TypeVar("StateT")
+
+
+def speculate(
+    decoder: Decoder[StateT],
+    request: Request,
+    search: Greedy,
+    filters: Sequence[Filter],
+    *,
+    guesses: int,
+    longest: int,
+    pad_id: int = 0,
+) -> Iterator[History]:
+    """As `decode` for one request, with at most so many guesses a step, looked up by at most `longest` last tokens."""
+    history = History.start([request.prompt], [request.limit], [request.source])
+    state = decoder.start(Sources.pad([list(request.source)], pad_id), rows_per_source=1)
+    search.join([request])
+    unread, guessed = history.ids, []
+    while True:
+        fed = np.concatenate([unread, np.array([guessed], dtype=np.int64)], axis=1)
+        known = decoder.length(state) + unread.shape[1]
+        logits = decoder.forward(state, fed, keep=len(guessed) + 1)
+        for place in range(len(guessed) + 1):
+            step = Step(history, search.scores(logits[:, place]))
+            for apply in filters:
+                apply(step.history, step.scores)
+            choice = search.choose(step)
+            if len(choice.rows):
+                history = history.extended(*choice)
+            yield history
+            if not len(choice.rows):
+                return
+            if place == len(guessed) or choice.tokens[0] != guessed[place]:
+                break
+        decoder.trim(state, known + place)
+        unread = history.ids[:, -1:]
+        room = int(history.left[0]) - 1
+        guessed = look_up([*request.source], history.ids[0].tolist(), min(guesses, room), longest)
+
+
+def look_up(source: Sequence[int], ids: Sequence[int], guesses: int, longest: int) -> list[int]:
+    """What followed the last occurrence of the last tokens, as many of them as match; in `ids`, else in `source`."""
+    for size in range(min(longest, len(ids)), 0, -1):
+        for text in (ids[:-1], source):
+            for start in range(len(text) - size, -1, -1):
+                if list(text[start : start + size]) == list(ids[-size:]):
+                    followed = list((ids if text is not source else source)[start + size : start + size + guesses])
+                    if followed:
+                        return followed
+    return []

@@ -1,0 +1,117 @@
+"""What a search sees at each step, what it chooses, and the hypotheses it ends with."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from diptych.runtime.generation.history import History
+from diptych.runtime.generation.requests import Request
+from diptych.runtime.graph import Array
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """ids: what was generated, without what was given, the ending EOS included. score: as the search defines it.
+
+    token_scores: each token's log-probability after filters. attention [tokens, S]: what each token looked at, weights
+    over the source's tokens, if asked for.
+    """
+
+    ids: list[int]
+    score: float
+    token_scores: list[float] = field(default_factory=list, compare=False)
+    attention: Array | None = field(default=None, compare=False, repr=False)
+
+
+class Finished(NamedTuple):
+    """The number of a source, and its hypotheses, best first."""
+
+    source: int
+    hypotheses: list[Hypothesis]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The number of a running source, what its best row has generated, and that row's log-probability."""
+
+    source: int
+    ids: list[int]
+    score: float
+
+
+class Choice(NamedTuple):
+    """The rows [R'] to go on from, the next token [R'] of each, and its log-probability [R'], float32."""
+
+    rows: Array
+    tokens: Array
+    scores: Array
+
+
+@dataclass(frozen=True)
+class Step:
+    """history of R rows; scores [R, V] of their next tokens, filtered; looked [R, S]: attention, if asked for."""
+
+    history: History
+    scores: Array
+    looked: Array | None = None
+
+    def hypothesis(self, row: int, token: int, token_score: float, score: float) -> Hypothesis:
+        """What a row becomes with its last token."""
+        ended = self.history.extended(
+            np.array([row]),
+            np.array([token]),
+            np.array([token_score]),
+            None if self.looked is None else self.looked[[row]],
+        )
+        return hypothesis(ended, 0, score)
+
+
+def hypothesis(history: History, row: int, score: float) -> Hypothesis:
+    """What a row has become."""
+    count, length = int(history.counts[row]), history.ids.shape[1]
+    source = int((history.sources[row] >= 0).sum())
+    attention = history.attention[row, length - count :, :source] if history.attention.shape[1] else None
+    return Hypothesis(history.generated(row), float(score), history.scores[row, length - count :].tolist(), attention)
+
+
+class Search(Protocol):
+    """How next tokens are chosen, and what it keeps of each source meanwhile.
+
+    Its rows are the history's: `rows_per_source` for each source, side by side, or each by itself if `apart`.
+    """
+
+    rows_per_source: int
+    apart: bool
+
+    @property
+    def sources(self) -> Sequence[int]:
+        """The numbers of those that are running, in the rows' order."""
+        ...
+
+    def join(self, requests: Sequence[Request]) -> None:
+        """Begin these, behind those that run."""
+        ...
+
+    def scores(self, logits: Array) -> Array:
+        """What filters edit, from logits [R, V]."""
+        ...
+
+    def choose(self, step: Step) -> Choice:
+        """Sources that are finished have no rows in it."""
+        ...
+
+    def stop(self, sources: Iterable[int], history: History) -> Array:
+        """End these with what they have; the rows [R'] of all others."""
+        ...
+
+    def progress(self, history: History) -> Iterator[Progress]: ...
+
+    def settled(self, source: int, history: History) -> list[int]:
+        """The generated ids that its best hypothesis will begin with, whatever comes; for a running source."""
+        ...
+
+    def take_finished(self) -> list[Finished]:
+        """Those that have finished since the last call."""
+        ...
