@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed-$(shell printf %s '$(TORCH)' | tr -c 'a-z0-9.' -)
 DEMO := build/eng-fra
 
-.PHONY: setup demo sentences families parity test lint types check wheel-test clean
+.PHONY: setup demo sentences families parity grid ctranslate2 test lint types check wheel-test openvino-test clean
 
 setup: $(INSTALLED)
 
@@ -33,6 +33,16 @@ families: setup
 # What the parity gate catches, and how near healthy graphs come to it, as tables: docs/parity.md.
 parity: setup
 	PYTHONPATH=tests $(BIN)/python -m parity.document
+
+# Other combinations of options than the tests', against transformers: make grid SEED=7 CASES=2000.
+SEED ?= 1
+CASES ?= 1000
+grid: setup
+	DIPTYCH_GRID_SEED=$(SEED) DIPTYCH_GRID_CASES=$(CASES) $(BIN)/python -m pytest -s tests/oracle/test_grid.py
+
+# The search's extras against CTranslate2's, with other draws than the tests': make ctranslate2 SEED=7.
+ctranslate2: setup
+	DIPTYCH_CT2_SEED=$(SEED) $(BIN)/python -m pytest -s tests/ct2
 
 # Two processes, since most tests keep one core busy; files stay whole, so that what they share is made once.
 test: setup
@@ -63,6 +73,13 @@ wheel-test: setup
 	build/wheel/venv/bin/python -m pip install --quiet pytest pytest-timeout
 	$(BIN)/diptych export examples/eng-fra/checkpoint $(DEMO) --force
 	DIPTYCH_TEST_BUNDLE=$(abspath $(DEMO)) build/wheel/venv/bin/pytest tests/runtime
+
+# The wheel again, with a build of ONNX Runtime that has OpenVINO, for processors of any make.
+openvino-test: wheel-test
+	$(PYTHON) -m venv build/openvino
+	build/openvino/bin/python -m pip install --quiet --constraint $(VENV)/constraints.txt \
+	  "$$(echo build/wheel/*.whl)" onnxruntime-openvino==1.24.1 pytest pytest-timeout
+	DIPTYCH_TEST_BUNDLE=$(abspath $(DEMO)) build/openvino/bin/pytest tests/runtime/test_openvino.py
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

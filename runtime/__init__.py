@@ -12,11 +12,11 @@ from diptych.runtime.errors import (
     OptionError,
     ProviderError,
 )
-from diptych.runtime.generation.generator import Generator, load_generator
+from diptych.runtime.generation.generator import Generator
 from diptych.runtime.generation.options import GenerationOptions
 from diptych.runtime.generation.scoring import Scored
 from diptych.runtime.generation.steps import Hypothesis, Progress
-from diptych.runtime.loading import load
+from diptych.runtime.loading import load, load_generator
 from diptych.runtime.tasks.answer import Answer, Answerer, Span
 from diptych.runtime.tasks.classify import Classification, Classifier
 from diptych.runtime.tasks.embed import Embedder

@@ -1,6 +1,6 @@
 """Which texts are run together: those of like length, so that little is padding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from diptych.runtime.errors import OptionError
 
@@ -9,20 +9,26 @@ BATCH_TOKENS = 8192
 
 
 def of_like_length(
-    lengths: Sequence[int], batch_size: int = BATCH_SIZE, batch_tokens: int = BATCH_TOKENS
+    lengths: Sequence[int],
+    batch_size: int = BATCH_SIZE,
+    batch_tokens: int = BATCH_TOKENS,
+    fits: Callable[[int, int], bool] = lambda texts, tokens: True,
 ) -> Iterator[list[int]]:
-    """The numbers of all texts, the longest first, so many at a time: texts, and tokens, padding included.
+    """The numbers of all texts, the shortest first, so many at a time: texts, and tokens, padding included.
 
-    A text longer than that is a batch of its own. Raises OptionError for a number below 1.
+    fits: whether so many texts of so many tokens each do. A text is a batch of its own where no two fit. Raises
+    OptionError for a number below 1.
     """
     check_batch(batch_size, batch_tokens)
-    order = sorted(range(len(lengths)), key=lambda number: -lengths[number])
-    start = 0
-    while start < len(order):
-        room = batch_tokens // max(1, lengths[order[start]])
-        stop = start + max(1, min(batch_size, room))
-        yield order[start:stop]
-        start = stop
+    batch: list[int] = []
+    for number in sorted(range(len(lengths)), key=lengths.__getitem__):
+        count, longest = len(batch) + 1, lengths[number]
+        if batch and (count > batch_size or count * longest > batch_tokens or not fits(count, longest)):
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
 
 
 def check_batch(batch_size: int, batch_tokens: int) -> None:

@@ -43,20 +43,24 @@ class Bundle:
         """The files of its graphs."""
         return [name for name in ports.GRAPH_FILES if name in self.manifest.files]
 
+    def sessions(self, settings: SessionSettings, *, optimized: bool = True) -> dict[str, OrtGraph]:
+        """A session over each of its graphs, all with the same provider; errors as of `make_session`."""
+
+        def opened(one: SessionSettings) -> dict[str, OrtGraph]:
+            return {name: OrtGraph(self.folder / name, one, optimized=optimized) for name in self.graphs}
+
+        return first_working(settings, opened)
+
     def decoder(self, settings: SessionSettings) -> CachedDecoder:
         """Sessions over an encoder's and a decoder's graph, or over one graph that is a decoder alone."""
-        if ports.DECODER_FILE not in self.manifest.files:
-            return CachedDecoder(None, self.model(settings))
-        return first_working(settings, self._pair)
+        graphs = self.sessions(settings)
+        if ports.DECODER_FILE not in graphs:
+            return CachedDecoder(None, self._required(graphs, ports.MODEL_FILE))
+        return CachedDecoder(self._required(graphs, ports.ENCODER_FILE), graphs[ports.DECODER_FILE])
 
     def model(self, settings: SessionSettings) -> Graph:
         """A session over the graph of a model that is one."""
-        return OrtGraph(self.folder / ports.MODEL_FILE, settings)
-
-    def _pair(self, settings: SessionSettings) -> CachedDecoder:
-        """Both on the same provider."""
-        encoder, decoder = (OrtGraph(self.folder / name, settings) for name in (ports.ENCODER_FILE, ports.DECODER_FILE))
-        return CachedDecoder(encoder, decoder)
+        return self._required(self.sessions(settings), ports.MODEL_FILE)
 
     def check_weights(self) -> None:
         """Check the digest of every tensor. Raises BundleError, naming the file and each tensor that was altered."""
@@ -69,6 +73,13 @@ class Bundle:
                     altered.append(f"{path}: the SHA-256 of {name} is not the manifest's; damaged or altered")
         if altered:
             raise BundleError("\n".join([*altered, "copy the bundle again, or export it anew"]))
+
+    def _required(self, graphs: dict[str, OrtGraph], name: str) -> OrtGraph:
+        if name not in graphs:
+            raise BundleError(
+                f"{self.folder}: no {name}, but {', '.join(graphs) or 'no graph'}; export the bundle anew"
+            )
+        return graphs[name]
 
 
 def file_digest(path: Path) -> str:

@@ -101,7 +101,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, DiptychError | OSError):
         return str(error)
     if isinstance(error, MemoryError):
-        return "not enough memory; try fewer beams, a smaller --batch-size, or shorter texts"
+        return "not enough memory; try fewer beams, a smaller --batch-tokens or --batch-size, or shorter texts"
     return f"{type(error).__name__}: {error} (--debug shows where)"
 
 

@@ -153,10 +153,15 @@ class CachedDecoder:
         return self.forward(state, ids, keep=1)[:, -1]
 
     def forward(self, state: CacheState, ids: Array, keep: int = 0) -> Array:
-        state.mask = np.concatenate([state.mask, (ids >= 0).astype(np.int64)], axis=1)
+        """A graph that fails leaves the state as it was."""
+        before, state.mask = state.mask, np.concatenate([state.mask, (ids >= 0).astype(np.int64)], axis=1)
         fetched = [ports.LOGITS, *([ports.CROSS_ATTENTIONS] if state.attend else [])]
         presents = {name: ports.present_name(name) for name in self.past_names}
-        outputs, state.past = self.memory.run(self.decoder, self.feeds(state, ids, keep), fetched, presents)
+        try:
+            outputs, state.past = self.memory.run(self.decoder, self.feeds(state, ids, keep), fetched, presents)
+        except Exception:
+            state.mask = before
+            raise
         state.attention = outputs.get(ports.CROSS_ATTENTIONS)
         return outputs[ports.LOGITS]
 

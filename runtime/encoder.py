@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from diptych.runtime import ports
-from diptych.runtime.batches import BATCH_SIZE, of_like_length
+from diptych.runtime.batches import BATCH_SIZE, BATCH_TOKENS, of_like_length
 from diptych.runtime.decoder import Sources
 from diptych.runtime.errors import BundleError, InputError
 from diptych.runtime.graph import Array, Graph
 from diptych.runtime.manifest import Manifest
+from diptych.runtime.memory_limit import MemoryLimit, Sizes
 from diptych.runtime.tokens import Tokens
 
 _INPUTS = (ports.INPUT_IDS, ports.ATTENTION_MASK, ports.TOKEN_TYPE_IDS)
@@ -21,21 +22,24 @@ _INPUTS = (ports.INPUT_IDS, ports.ATTENTION_MASK, ports.TOKEN_TYPE_IDS)
 class Encoder:
     """Texts in batches of like length, padded on the right; out comes each text's own, without padding."""
 
-    def __init__(self, graph: Graph, manifest: Manifest) -> None:
-        """Raises BundleError if the graph wants more than a text."""
+    def __init__(self, graph: Graph, manifest: Manifest, memory: MemoryLimit | None = None) -> None:
+        """memory: what batches fit in. Raises BundleError if the graph wants more than a text."""
         self.graph = graph
         self.manifest = manifest
+        self.memory = memory
         unknown = [name for name in graph.inputs if name not in _INPUTS]
         if unknown:
             raise BundleError(f"the graph needs {', '.join(unknown)}; expected of an encoder is {', '.join(_INPUTS)}")
 
-    def run(self, texts: Sequence[Tokens], batch_size: int = BATCH_SIZE) -> Iterator[tuple[int, dict[str, Array]]]:
+    def run(
+        self, texts: Sequence[Tokens], batch_size: int = BATCH_SIZE, batch_tokens: int = BATCH_TOKENS
+    ) -> Iterator[tuple[int, dict[str, Array]]]:
         """The number of a text and its outputs, float32: [L, …] where there is one for each token, else […].
 
         A batch at a time, so not in order. Outputs are views of the batch's: what is kept of them must be a copy.
         Raises OptionError for a wrong batch size.
         """
-        for batch in of_like_length([len(text.ids) for text in texts], batch_size):
+        for batch in of_like_length([len(text.ids) for text in texts], batch_size, batch_tokens, self._fits):
             outputs = self.graph.run(self._feeds([texts[number] for number in batch]))
             for row, number in enumerate(batch):
                 yield number, {name: self._own(name, value[row], texts[number]) for name, value in outputs.items()}
@@ -53,6 +57,11 @@ class Encoder:
             raise InputError(f"ids {outside[:5]} are outside the vocabulary of {vocabulary}")
         if longest is not None and len(text.ids) > longest:
             raise InputError(f"too long: {len(text.ids)} tokens, the model reads {longest}; split the text")
+        if self.memory is not None and not self._fits(1, len(text.ids)):
+            raise InputError(self.memory.needs(_sizes(1, len(text.ids))))
+
+    def _fits(self, texts: int, tokens: int) -> bool:
+        return self.memory is None or self.memory.fits(_sizes(texts, tokens))
 
     def _feeds(self, texts: list[Tokens]) -> dict[str, Array]:
         padded = Sources.pad([text.ids for text in texts], self.manifest.tokens.pad)
@@ -63,3 +72,7 @@ class Encoder:
     def _own(self, name: str, output: Array, text: Tokens) -> Array:
         by_token = ports.SEQUENCE_LENGTH in self.graph.outputs[name][:2]
         return (output[: len(text.ids)] if by_token else output).astype(np.float32, copy=False)
+
+
+def _sizes(texts: int, tokens: int) -> Sizes:
+    return Sizes(texts, tokens, 0, 0)

@@ -123,7 +123,10 @@ def _option(
 def _read(option: "Field[Any]", value: Any) -> Any:
     if value is None:
         return option.default if isinstance(option.default, tuple) else None
-    return option.metadata["read"](value)
+    try:
+        return option.metadata["read"](value)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"{option.name} is {value!r:.200}; expected {option.metadata['expected']}") from error
 
 
 def _plain(value: Any) -> Any:

@@ -71,9 +71,10 @@ def _device_names(device: Any) -> set[str]:
 
 @cache
 def _register(module: str) -> None:
-    """Once in a process; ONNX Runtime refuses a second time."""
+    """Once in a process; ONNX Runtime refuses a second time, which does no harm."""
     try:
         library = import_module(module).get_library_path()
         ort.register_execution_provider_library(f"diptych.{module}", library)
     except Exception as error:  # Whatever the package or its library runs into.
-        raise ProviderError(f"its plug-in, {module}, cannot be loaded: {reason(error)}") from error
+        if "already registered" not in str(error):
+            raise ProviderError(f"its plug-in, {module}, cannot be loaded: {reason(error)}") from error

@@ -25,6 +25,7 @@ class SessionSettings:
     provider: a short name, or ONNX Runtime's own; several, with commas between them, are tried in order. lean: matrices
     stay in the mapped file, of which ONNX Runtime else keeps copies, transposed or in the order that its kernels like
     best, and memory goes back to the system after each run. options: of the provider, by its own names.
+    memory_limit: bytes that the process may have in memory while it runs texts, or no limit.
     """
 
     provider: str = "cpu"
@@ -32,6 +33,7 @@ class SessionSettings:
     strict: bool = False
     lean: bool = False
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    memory_limit: int | None = None
 
 
 def settings_for(
@@ -40,10 +42,12 @@ def settings_for(
     threads: int = 0,
     strict_provider: bool = False,
     provider_options: Mapping[str, Any] | None = None,
+    memory_limit: int | None = None,
 ) -> SessionSettings:
     """The settings that a call's arguments mean; several providers may come as a list."""
     names = provider if isinstance(provider, str) else ",".join(provider)
-    return SessionSettings(names, threads, strict_provider, options=dict(provider_options or {}))
+    options = dict(provider_options or {})
+    return SessionSettings(names, threads, strict_provider, options=options, memory_limit=memory_limit)
 
 
 def short_name(provider: str) -> str:

@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +18,7 @@ from diptych.runtime.corpus.pace import Pace
 from diptych.runtime.corpus.rows import InputFormat, format_of, row_reader, row_writer
 from diptych.runtime.corpus.streams import check_paths, opened_input, opened_output
 from diptych.runtime.engine import onnxruntime
+from diptych.runtime.provider_options import provider_options
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.run_options import TaskCommand, check_belong, mode_of, task_options
 from diptych.runtime.tasks import Task, task_of
@@ -36,11 +36,9 @@ _LONG = 10.0
 @click.option("--output", "output_path", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
 @click.option("--restart", is_flag=True, help="Do all of --output anew, whatever an interrupted run has left.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--provider", default="cpu", show_default=True, help="Execution provider: cpu, cuda, …")
-@click.option("--strict-provider", is_flag=True, help="Fail where an operator would fall back to the CPU.")
-@click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0 is one per core.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Texts run together.")
 @click.option("--batch-tokens", type=click.IntRange(min=1), help="Most tokens of those, padding included.")
+@provider_options
 @task_options
 @debug_option
 def command(
@@ -51,9 +49,7 @@ def command(
     output_path: Path | None,
     restart: bool,
     as_json: bool,
-    provider: str,
-    strict_provider: bool,
-    threads: int,
+    settings: SessionSettings,
     batch_size: int,
     batch_tokens: int | None,
     **task_values: Any,
@@ -73,19 +69,20 @@ def command(
     """
     if texts and input_path:
         raise click.UsageError("give TEXT arguments or --input, not both")
+    if restart and not output_path:
+        raise click.UsageError("--restart begins an interrupted --output anew; there is no --output")
     check_paths(input_path, output_path)
     options = {name: value for name, value in task_values.items() if value is not None}
     batches: dict[str, Any] = {"batch_size": batch_size}
     if batch_tokens is not None:
         batches["batch_tokens"] = batch_tokens
-    settings = SessionSettings(provider, threads, strict_provider)
     input_format = input_format or format_of(input_path)
     opened = Bundle.open(bundle)
-    facts = _facts(opened) | asdict(settings) | batches | options | {"input_format": input_format, "json": as_json}
+    facts = _facts(opened, settings) | options | {"input_format": input_format, "json": as_json}
     task = _open(opened, settings, options)
     _tell_unverified(opened)
-    by_hand = not texts and input_path is None and sys.stdin is not None and sys.stdin.isatty()
-    if by_hand:
+    typed = not texts and input_path is None and sys.stdin is not None and sys.stdin.isatty()
+    if typed:
         note("Reading lines from the terminal; Ctrl-D ends.")
     job = Job(
         row_reader(task, input_format), partial(task.attempt, **batches, **options), row_writer(task, as_json=as_json)
@@ -93,18 +90,24 @@ def command(
     with ExitStack() as stack:
         reader = stack.enter_context(opened_input(texts, input_path))
         output = stack.enter_context(opened_output(output_path, facts, restart=restart))
-        show = stack.enter_context(progress(task.doing, reader.total, quiet=by_hand or output.is_terminal))
+        show = stack.enter_context(progress(task.doing, reader.total, quiet=typed or output.is_terminal))
         pace = Pace(reader.total, show)
-        most = 1 if by_hand else FEW if output.is_terminal else MANY
+        most = MANY if output_path else 1 if typed else FEW if output.is_terminal else MANY
         bad = job.run(chunks(reader, min(FEW, most), most), output, pace)
     if pace.seconds >= _LONG:
         note(f"{pace.lines:,} lines, {bad:,} bad, {pace.seconds:,.0f} s")
     return 1 if bad else 0
 
 
-def _facts(bundle: Bundle) -> dict[str, Any]:
-    """What results depend on, of what is installed and of the bundle."""
+def _facts(bundle: Bundle, settings: SessionSettings) -> dict[str, Any]:
+    """What results depend on, of what is installed, of the bundle, and of its sessions.
+
+    Not how many texts run together: whoever ran out of memory may go on with fewer.
+    """
     return {
+        "provider": settings.provider,
+        "provider_options": dict(settings.options),
+        "threads": settings.threads,
         "diptych": version("diptych"),
         "onnxruntime": onnxruntime.__version__,
         "bundle": file_digest(bundle.folder / ports.MANIFEST_FILE),

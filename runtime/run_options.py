@@ -33,7 +33,7 @@ class _JsonValue(click.ParamType[Any]):
 
 
 class _Text(click.ParamType[str]):
-    """A text as it stands, or that of a file: @FILE."""
+    """A text as it stands, or that of a file, without the line break at its end: @FILE."""
 
     name = "text"
 
@@ -42,7 +42,7 @@ class _Text(click.ParamType[str]):
         if not text.startswith("@"):
             return text
         try:
-            return Path(text[1:]).read_text(encoding="utf-8")
+            return Path(text[1:]).read_text(encoding="utf-8").removesuffix("\n")
         except (OSError, UnicodeDecodeError) as error:
             self.fail(f"{text[1:]} cannot be read: {error}", param, ctx)
 
@@ -111,7 +111,8 @@ def _all_options() -> dict[str, TaskOption]:
     options: dict[str, TaskOption] = {}
     for name, (kind, meaning) in MODES.items():
         options[name] = TaskOption(name, "flag")
-        options[name].meanings |= dict.fromkeys((task for task in TASKS if issubclass(kind, TASKS[task])), meaning)
+        owners = [task for task in TASKS if TASKS[task].options is kind.options]
+        options[name].meanings |= dict.fromkeys(owners, meaning)
     for task, kind in TASKS.items():
         for item in fields(kind.options):
             meaning, generates = item.metadata["help"], issubclass(kind.options, GenerationOptions)

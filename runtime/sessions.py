@@ -33,7 +33,9 @@ class Device:
         """A session over a small model."""
         options = _session_options()
         options.intra_op_num_threads = 1
-        chosen = (self.provider, {"device_id": str(self.number)} if self.provider != CPU else {})
+        # Each session has an arena of its own, which by default doubles whenever it grows.
+        given = {"device_id": str(self.number), "arena_extend_strategy": "kSameAsRequested"}
+        chosen = (self.provider, given if self.provider != CPU else {})
         return ort.InferenceSession(model, options, providers=[chosen], enable_fallback=0)
 
 
@@ -88,12 +90,14 @@ def _session(path: Path, settings: SessionSettings, optimized: bool, model: byte
     provider = settings.provider
     options = _session_options()
     options.intra_op_num_threads = settings.threads
+    # Lengths vary all the time: an arena would keep the largest block of every size, and a plan for every shape.
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if not optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if settings.lean:
         options.add_session_config_entry("session.disable_prepacking", "1")
-        options.enable_cpu_mem_arena = False
     if settings.strict and provider != CPU:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     if provider == _OPENVINO:

@@ -1,7 +1,9 @@
 """Text to ids and back, by the bundle's `tokenizer.json`."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 
@@ -63,6 +65,11 @@ class Tokenizer:
     def spelling(self, token: int) -> str:
         """How one token reads by itself, special or not; white space before it stays."""
         return str(self._tokenizer.decode([token], skip_special_tokens=False))
+
+    def description(self) -> dict[str, Any]:
+        """What tokenizer.json says, in the library's present format."""
+        found: dict[str, Any] = json.loads(self._tokenizer.to_str())
+        return found
 
     @property
     def marks_words(self) -> bool:

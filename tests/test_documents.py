@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "docs/checkpoints.md", "docs/your-own-model.md", "docs/tasks.md", "docs/bundle.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/checkpoints.md",
+    "docs/your-own-model.md",
+    "docs/tasks.md",
+    "docs/constrained.md",
+    "docs/bundle.md",
+)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DIPTYCH = str(Path(sys.executable).parent / "diptych")
 # Installing and testing are what runs this test; the demo has a target of its own.

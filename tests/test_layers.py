@@ -15,7 +15,7 @@ ALLOWED = {
 LIBRARIES = {
     "model": {"numpy", "safetensors"},
     "export": {"numpy", "click", "rich", "tokenizers", "sentencepiece"},
-    "runtime": {"numpy", "tokenizers", "click", "rich"},
+    "runtime": {"numpy", "tokenizers", "click", "rich", "llguidance"},
 }
 FILES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
 

@@ -16,8 +16,8 @@ SURFACE = {
     "diptych.runtime": {
         "Answer", "Answerer", "BundleError", "BundleNotFoundError", "Candidate", "Classification", "Classifier",
         "DiptychError", "Embedder", "EngineError", "Entity", "Filled", "Filler", "GeneratedText", "GenerationOptions",
-        "Generator", "Hypothesis", "InputError", "OptionError", "ProviderError", "Span", "Tagger", "Tags",
-        "TextGenerator", "load", "load_generator",
+        "Generator", "Hypothesis", "InputError", "OptionError", "Progress", "Prompt", "ProviderError", "Scored", "Span",
+        "Tagger", "Tags", "TextGenerator", "load", "load_generator",
     },
 }  # fmt: skip
 

@@ -60,7 +60,8 @@ def pooled(deviations: Sequence[Deviation], lengths: Sequence[int]) -> list[Devi
     """The same output in several cases, of so many positions: each with the worst own error of those like it.
 
     An output of few numbers is rounded luckily in some cases; all together tell what rounding does to it. But not
-    longer ones, for far positions are rounded worse than near ones ever are, nor those whose truth is near 0.
+    longer ones, for far positions are rounded worse than near ones ever are, nor those whose truth is near 0: such a
+    truth is what large numbers leave of each other, so its floor is of the output's scale where it is not.
     """
     typical = max((each.scale for each in deviations), default=0.0) / 2
     shares = [
@@ -71,7 +72,7 @@ def pooled(deviations: Sequence[Deviation], lengths: Sequence[int]) -> list[Devi
     found = []
     for each, length in zip(deviations, lengths, strict=True):
         worst = max((share for other, share in shares if other <= max(length, SHORT)), default=0.0)
-        found.append(replace(each, own=max(each.own, worst * each.scale)))
+        found.append(replace(each, own=max(each.own, worst * each.scale, FLOOR * EPSILON * typical)))
     return found
 
 

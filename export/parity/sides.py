@@ -8,8 +8,8 @@ from diptych.export.torch_graph import TorchGraph
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.decoder import CachedDecoder
-from diptych.runtime.graph import Graph, OrtGraph
-from diptych.runtime.providers import SessionSettings, first_working
+from diptych.runtime.graph import Graph
+from diptych.runtime.providers import SessionSettings
 
 # By file: encoder.onnx and decoder.onnx, or model.onnx.
 Engines = Mapping[str, Graph]
@@ -41,12 +41,8 @@ class Sides:
 
 
 def sessions(bundle: Bundle, settings: SessionSettings, *, optimized: bool = True) -> dict[str, Graph]:
-    """A session for each of a bundle's graphs, all on the same provider."""
-
-    def opened(one: SessionSettings) -> dict[str, Graph]:
-        return {name: OrtGraph(bundle.folder / name, one, optimized=optimized) for name in bundle.graphs}
-
-    return first_working(settings, opened)
+    """A session for each of a bundle's graphs."""
+    return dict(bundle.sessions(settings, optimized=optimized))
 
 
 def cached_decoder(engines: Engines) -> CachedDecoder:

@@ -13,12 +13,12 @@ from diptych.runtime.errors import InputError
 
 @dataclass(frozen=True)
 class Job:
-    """read: from a line to what the task takes. attempt: from those to results, in order. write: from a result to a
-    line of output. Each gives, or is given, an InputError in the place of what is bad.
+    """read: from a line to what the task takes. attempt: from those, and the number of the `first`, to results, in
+    order. write: from a result to a line of output. Each gives, or is given, an InputError in the place of what is bad.
     """
 
     read: Callable[[Line], Any]
-    attempt: Callable[[list[Any]], list[Any]]
+    attempt: Callable[..., list[Any]]
     write: Callable[[Any], bytes]
 
     def run(self, chunks: Iterable[Chunk], output: Output, pace: Pace) -> int:
@@ -34,7 +34,7 @@ class Job:
             if output.recorded(chunk):
                 pace.skip(len(chunk.lines), chunk.size)
             else:
-                results = self._results(chunk.lines)
+                results = self._results(chunk.lines, lines)
                 of_chunk = [number for number, result in enumerate(results) if isinstance(result, InputError)]
                 for number in of_chunk:
                     warn(f"line {lines + number + 1}: {results[number]}")
@@ -44,11 +44,11 @@ class Job:
             lines += len(chunk.lines)
         output.finish()
         if kept.bad:
-            warn(f"{bad:,} lines were bad; {kept.bad:,} of them were told when they were first read.")
+            warn(f"bad lines: {bad:,} in all, {kept.bad:,} of them told by an earlier run.")
         return bad
 
-    def _results(self, lines: list[Line]) -> list[Any]:
+    def _results(self, lines: list[Line], first: int) -> list[Any]:
         rows = [self.read(line) for line in lines]
         readable = [row for row in rows if not isinstance(row, InputError)]
-        results = iter(self.attempt(readable) if readable else [])
+        results = iter(self.attempt(readable, first=first) if readable else [])
         return [row if isinstance(row, InputError) else next(results) for row in rows]

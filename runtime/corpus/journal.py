@@ -7,7 +7,6 @@ first entry tells the job, a last one that it is complete.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,17 +51,35 @@ class Journal:
         Raises OutputError if it is locked or cannot be opened, JournalError if it is something else.
         """
         self.path = path
+        with told_of(path, OutputError):
+            self._file: int | None = open_locked(path, append=True)
+            try:
+                self.read()
+            except BaseException:
+                self.close()
+                raise
+
+    def read(self) -> None:
+        """Learn what is in it, as `__init__` does."""
+        with self.path.open("rb") as file:
+            beginning = file.read(len(_MAGIC)).rstrip(b"\0")
         self.job: dict[str, Any] | None = None
         self.last = NOTHING
         self.complete = self.damaged = False
         self._start = self._end = 0
-        with told_of(path, OutputError):
-            self._file = open_locked(path, append=True)
-            try:
-                self._read()
-            except BaseException:
-                self.close()
-                raise
+        if not _MAGIC.startswith(beginning):
+            raise JournalError(f"{self.path}: no journal that this diptych writes; move it away or choose other names")
+        for entry, _, end in self._entries():
+            if self.job is None:
+                self.job, self._start, self._end = entry["job"], end, end
+            elif "complete" in entry:
+                self.complete = True
+            else:
+                self.last, self._end = Record(**entry), end
+        if self.job is None:
+            with self.path.open("rb") as file:
+                file.readline(_LONGEST_ENTRY)
+                self.damaged = bool(file.read(1))
 
     def records(self) -> Iterator[Record]:
         """All records, in order."""
@@ -98,25 +115,10 @@ class Journal:
             self.path.unlink()
 
     def close(self) -> None:
-        with suppress(OSError):
+        """Give the lock back."""
+        if self._file is not None:
             os.close(self._file)
-
-    def _read(self) -> None:
-        with self.path.open("rb") as file:
-            beginning = file.read(len(_MAGIC)).rstrip(b"\0")
-        if not _MAGIC.startswith(beginning):
-            raise JournalError(f"{self.path}: no journal that this diptych writes; move it away or choose other names")
-        for entry, _, end in self._entries():
-            if self.job is None:
-                self.job, self._start, self._end = entry["job"], end, end
-            elif "complete" in entry:
-                self.complete = True
-            else:
-                self.last, self._end = Record(**entry), end
-        if self.job is None:
-            with self.path.open("rb") as file:
-                file.readline(_LONGEST_ENTRY)
-                self.damaged = bool(file.read(1))
+            self._file = None
 
     def _entries(self) -> Iterator[tuple[dict[str, Any], int, int]]:
         """The entries before the first that is torn, and where each starts and ends."""
@@ -133,12 +135,17 @@ class Journal:
         content = json.dumps(entry).encode()
         line = b"%b\t%08x\n" % (content, crc32(content))
         with told_of(self.path, OutputError):
-            write_all(self._file, line)
-            os.fsync(self._file)
+            write_all(self._open, line)
+            os.fsync(self._open)
         self._end += len(line)
 
     def _truncate(self, end: int) -> None:
         with told_of(self.path, OutputError):
-            os.ftruncate(self._file, end)
-            os.fsync(self._file)
+            os.ftruncate(self._open, end)
+            os.fsync(self._open)
         self._end = end
+
+    @property
+    def _open(self) -> int:
+        assert self._file is not None, "closed"
+        return self._file

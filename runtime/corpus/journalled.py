@@ -34,7 +34,7 @@ class JournalledOutput:
         """
         self.target = path.resolve()
         self.partial, journal = companions(path)
-        if not restart and not journal.exists() and self.partial.exists() and self.partial.stat().st_size:
+        if not restart and not journal.exists() and self.partial.is_file() and self.partial.stat().st_size:
             raise JournalError(f"{self.partial}: there without its journal; move it away, or {_RESTART}")
         self.kept = self._skipped = NOTHING
         # The results have their name already, and only the journal is left to be removed.
@@ -127,6 +127,8 @@ class JournalledOutput:
     def _resume(self, *, named: bool) -> None:
         """Keep the records whose results are there, whole."""
         last = self.journal.last
+        if last != NOTHING and not named and not self.partial.exists():
+            raise JournalError(f"{self.partial}: missing, with {last.lines:,} lines done; put it back, or {_RESTART}")
         results = self.target if named else self.partial
         kept = self._whole(results)
         if named and kept == last and results.is_file() and results.stat().st_size == last.offset:
@@ -150,20 +152,22 @@ class JournalledOutput:
 
     def _tell_kept(self, error: BaseException) -> None:
         """After a failure. Where nothing is kept, nothing is left behind."""
+        with suppress(OSError):  # The last record may be there although writing it did not come to its end.
+            self.journal.read()
         done = self.journal.last.lines
-        if not done and not self._named:
+        if self._named:
+            warn(f"{self.target} is complete; the same command only removes {self.journal.path.name}.")
+        elif done and not isinstance(error, JournalError):
+            warn(f"{done:,} lines are kept in {self.partial}; the same command goes on after them.")
+        elif self._file is not None and not os.fstat(self._file).st_size:
             with suppress(OSError):
                 self.partial.unlink(missing_ok=True)
                 self.journal.path.unlink(missing_ok=True)
-        elif self._named:
-            warn(f"{self.target} is complete; the same command only removes {self.journal.path.name}.")
-        elif not isinstance(error, JournalError):
-            warn(f"{done:,} lines are kept in {self.partial}; the same command goes on after them.")
 
     def _another_job(self, what: str) -> JournalError:
         return JournalError(
             f"{self.journal.path}: {self.journal.last.lines:,} lines of another job are done: {what}. "
-            f"The same command and input go on with it; {_RESTART}"
+            f"Its own command and input go on with it; {_RESTART}"
         )
 
     def _close_results(self) -> None:

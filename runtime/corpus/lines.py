@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 from typing import BinaryIO, Protocol
 
 from diptych.runtime.corpus.errors import ReadError, told_of
@@ -60,7 +61,7 @@ class LineReader:
             self._ended = not start
             if start:
                 lines.append(self._line(start))
-                for piece in (start, *rest):
+                for piece in chain([start], rest):
                     size += len(piece)
                     digest.update(piece)
         return Chunk(lines, size, digest.hexdigest()) if lines else None

@@ -60,7 +60,7 @@ def _json(line: str) -> Any:
     except InputError:
         raise
     except json.JSONDecodeError as error:
-        raise InputError(f"not JSON: {error.msg} at {error.colno}") from error
+        raise InputError(f"not JSON: {error.msg} (column {error.colno})") from error
     except (ValueError, RecursionError) as error:  # A number of too many digits; brackets without end.
         raise InputError(f"not a row of text: {error}") from error
 

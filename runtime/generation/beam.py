@@ -74,7 +74,7 @@ class Beam:
         """Running beams count as finished, as they do at the length limit."""
         stopped = np.isin(self.sources, list(sources))
         beams = self.rows_per_source
-        for place in np.flatnonzero(stopped):
+        for place in np.flatnonzero(stopped).tolist():
             rows = range(place * beams, (place + 1) * beams)
             divisors = _powers(history.counts[rows], self.options.length_penalty)
             alive = self.running[place] > UNFINISHED / 2
@@ -90,7 +90,7 @@ class Beam:
 
     def settled(self, source: int, history: History) -> list[int]:
         place, beams = self.sources.index(source), self.rows_per_source
-        alive = np.flatnonzero(self.running[place] > UNFINISHED / 2) + place * beams
+        alive = (np.flatnonzero(self.running[place] > UNFINISHED / 2) + place * beams).tolist()
         best = self.found[place][0]
         texts = [*map(history.generated, alive), *([best.ids] if best else [])]
         agreed = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*texts, strict=False))
@@ -115,6 +115,11 @@ class Beam:
     def _finish(self, step: Step, values: Array, rows: Array, tokens: Array, ends: Array) -> None:
         """Merge candidates that ended among the best K with what had finished; keep the best F."""
         ended = ends & (np.arange(values.shape[1]) < self.rows_per_source)
+        if self.options.constrained:
+            # What the limit cut off obeys no grammar: it counts only where nothing complete was found.
+            complete = ended & np.isin(tokens, self.endings.eos)
+            found = [any(each is not None for each in found) for found in self.found]
+            ended &= complete | ~(complete.any(axis=1) | np.array(found, dtype=bool))[:, None]
         scores = values / _powers(step.history.counts[rows] + 1, self.options.length_penalty) + ~ended * UNFINISHED
         for source in np.flatnonzero(ended.any(axis=1)):
             candidates = np.flatnonzero(ended[source])

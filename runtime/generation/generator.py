@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from diptych.runtime import ports
-from diptych.runtime.batches import BATCH_SIZE, BATCH_TOKENS, check_batch
+from diptych.runtime.batches import BATCH_SIZE, BATCH_TOKENS
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.errors import InputError, OptionError
@@ -16,11 +15,12 @@ from diptych.runtime.generation.history import History
 from diptych.runtime.generation.loop import decode
 from diptych.runtime.generation.options import GenerationOptions
 from diptych.runtime.generation.plan import Plan
-from diptych.runtime.generation.requests import Request, Waiting
+from diptych.runtime.generation.requests import Request, Room, Waiting
 from diptych.runtime.generation.scoring import Scored, score_targets
 from diptych.runtime.generation.speculation import speculate
 from diptych.runtime.generation.steps import Hypothesis, Progress, Search
 from diptych.runtime.manifest import Manifest
+from diptych.runtime.memory_limit import MemoryLimit
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.tokenizer import Tokenizer
 
@@ -33,11 +33,18 @@ class Generator:
     A source is what the encoder reads, or, where there is none, the prompt that is continued.
     """
 
-    def __init__(self, decoder: CachedDecoder, manifest: Manifest, tokenizer: Tokenizer | None = None) -> None:
-        """tokenizer: of what is generated, which options that are about text need."""
+    def __init__(
+        self,
+        decoder: CachedDecoder,
+        manifest: Manifest,
+        tokenizer: Tokenizer | None = None,
+        memory: MemoryLimit | None = None,
+    ) -> None:
+        """tokenizer: of what is generated, which options that are about text need. memory: what batches fit in."""
         self.decoder = decoder
         self.manifest = manifest
         self.tokenizer = tokenizer
+        self.memory = memory
         self.defaults = GenerationOptions.from_mapping(manifest.generation)
         self.vocab_size = int(decoder.decoder.outputs[ports.LOGITS][-1])
 
@@ -84,11 +91,11 @@ class Generator:
         on_step: OnStep | None = None,
     ) -> dict[int, list[Hypothesis]]:
         """The hypotheses of requests that the plan made, by number. Raises OptionError for a wrong batch size."""
-        check_batch(batch_size, batch_tokens)
+        room = plan.room(batch_size, batch_tokens)
         if plan.options.alternatives is not None:
-            return {request.number: self._alternatives(plan, request, batch_size, on_step) for request in requests}
+            return {request.number: self._alternatives(plan, request, room, on_step) for request in requests}
         found: dict[int, list[Hypothesis]] = {}
-        for search, _ in self._steps(plan, requests, batch_size, batch_tokens, on_step):
+        for search, _ in self._steps(plan, requests, room, on_step):
             found |= dict(search.take_finished())
         return found
 
@@ -104,7 +111,12 @@ class Generator:
         return self._stream(plan, request)
 
     def score(
-        self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], *, batch_tokens: int = BATCH_TOKENS
+        self,
+        sources: Sequence[Sequence[int]],
+        targets: Sequence[Sequence[int]],
+        *,
+        batch_size: int = BATCH_SIZE,
+        batch_tokens: int = BATCH_TOKENS,
     ) -> list[Scored]:
         """The log-probability of each token of given targets, after their sources, without filters.
 
@@ -117,35 +129,48 @@ class Generator:
         requests = []
         for index, (source, target) in enumerate(zip(sources, targets, strict=True)):
             try:
-                requests.append(plan.target(index, source, target, self.vocab_size))
+                requests.append(plan.target(index, source, target))
             except InputError as error:
                 raise InputError(f"source {index}: {error}") from None
-        return self.score_requests(requests, batch_tokens=batch_tokens)
+        return self.score_requests(requests, batch_size=batch_size, batch_tokens=batch_tokens)
 
-    def score_requests(self, requests: Sequence[Request], *, batch_tokens: int = BATCH_TOKENS) -> list[Scored]:
+    def score_requests(
+        self, requests: Sequence[Request], *, batch_size: int = BATCH_SIZE, batch_tokens: int = BATCH_TOKENS
+    ) -> list[Scored]:
         """As `score`, for requests that `Plan.target` made."""
-        return score_targets(self.decoder, requests, self.vocab_size, batch_tokens, self.manifest.tokens.pad)
+        pad_id = self.manifest.tokens.pad
+        return score_targets(
+            self.decoder, requests, self.vocab_size, pad_id, batch_size=batch_size, batch_tokens=batch_tokens
+        )
 
     def plan(self, **options: Any) -> Plan:
         """What a call with these options does. Raises OptionError for a wrong one."""
         chosen = self.defaults.updated(options)
         chosen.check_asked(options)
-        if chosen.needs_attention and not self.decoder.attends:
-            raise OptionError(
-                "output_attentions and coverage_penalty need cross-attention, which this bundle's graphs do not give; "
-                "export it with --with-attention"
-            )
+        if chosen.needs_attention:
+            self._check_attention(chosen.attention_layer)
         encodes = self.decoder.encoder is not None
         if encodes:
             chosen.new_tokens(1, self.manifest.target_positions)
-        return Plan.make(chosen, self.manifest, self.tokenizer, self.vocab_size, encodes=encodes)
+        return Plan.make(chosen, self.manifest, self.tokenizer, self.vocab_size, encodes=encodes, memory=self.memory)
+
+    def _check_attention(self, layer: int) -> None:
+        if not self.decoder.attends:
+            raise OptionError(
+                "output_attentions, replace_unknowns and coverage_penalty need cross-attention, which this bundle's "
+                "graphs do not give; export it with --with-attention"
+            )
+        layers = self.decoder.decoder.outputs[ports.CROSS_ATTENTIONS][1]
+        if isinstance(layers, int) and not -layers <= layer < layers:
+            raise OptionError(
+                f"attention_layer is {layer}; expected one of the decoder's {layers}, from 0 or, from the last, -1"
+            )
 
     def _steps(
         self,
         plan: Plan,
         requests: Sequence[Request],
-        batch_size: int,
-        batch_tokens: int | None,
+        room: Room,
         on_step: OnStep | None = None,
     ) -> Iterator[tuple[Search, History]]:
         """The searches that requests need, after each of their steps."""
@@ -167,7 +192,7 @@ class Generator:
         search = plan.search()
         for history in decode(
             self.decoder,
-            Waiting(requests, batch_size, batch_tokens),
+            Waiting(requests, room),
             search,
             plan.filters,
             pad_id=pad_id,
@@ -178,7 +203,7 @@ class Generator:
 
     def _stream(self, plan: Plan, request: Request) -> Iterator[int]:
         shown, best = 0, None
-        for search, history in self._steps(plan, [request], 1, None):
+        for search, history in self._steps(plan, [request], plan.room(1)):
             if search.sources:
                 settled = search.settled(request.number, history)
                 yield from settled[shown:]
@@ -188,35 +213,30 @@ class Generator:
         assert best is not None
         yield from best.ids[shown:]
 
-    def _alternatives(self, plan: Plan, request: Request, batch_size: int, on_step: OnStep | None) -> list[Hypothesis]:
+    def _alternatives(self, plan: Plan, request: Request, room: Room, on_step: OnStep | None) -> list[Hypothesis]:
         ways = list(
             alternatives(
                 self.decoder, request, plan.options, plan.endings.eos.tolist(), plan.filters, self.manifest.tokens.pad
             )
         )
-        if request.limit == 1:
-            return [Hypothesis([token], score, [score]) for way in ways for token, score in way.begun]
+        if request.limit == 1 and ways:
+            return [Hypothesis([token], score, [score], at) for way, at in ways for token, score in way.begun]
         watch = None if on_step is None else lambda told: on_step(replace(told, source=request.number))
         found: dict[int, list[Hypothesis]] = {}
-        numbered = [replace(way, number=number) for number, way in enumerate(ways)]
-        for search, _ in self._steps(plan, numbered, batch_size, None, watch):
+        numbered = [replace(way, number=number) for number, way in enumerate([way for way, _ in ways] or [request])]
+        for search, _ in self._steps(plan, numbered, room, watch):
             found |= dict(search.take_finished())
-        return [found[number][0] for number in range(len(ways))]
-
-
-def load_generator(
-    bundle: Path | str, *, provider: str = "cpu", threads: int = 0, strict_provider: bool = False
-) -> Generator:
-    """Open a bundle for ids in, ids out; arguments and errors as in `load`."""
-    opened = Bundle.open(bundle)
-    return open_generator(opened, SessionSettings(provider, threads, strict_provider))
+        return [found[number][0] for number in range(len(numbered))]
 
 
 def open_generator(bundle: Bundle, settings: SessionSettings) -> Generator:
     """With the bundle's tokenizer of what is generated, if it has one."""
     files = [name for name in (ports.TARGET_TOKENIZER_FILE, ports.TOKENIZER_FILE) if name in bundle.manifest.files]
     tokenizer = Tokenizer(bundle.folder / files[0], bundle.manifest.tokens.unknown) if files else None
-    return Generator(bundle.decoder(settings), bundle.manifest, tokenizer)
+    decoder = bundle.decoder(settings)
+    graphs = [decoder.decoder, *([] if decoder.encoder is None else [decoder.encoder])]
+    memory = MemoryLimit.of(settings.memory_limit, graphs, bundle.folder / ports.WEIGHTS_FILE)
+    return Generator(decoder, bundle.manifest, tokenizer, memory)
 
 
 def _watch(search: Search, on_step: OnStep) -> Callable[[History], list[int]]:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import lru_cache, partial
 from typing import Any
 
@@ -50,15 +49,15 @@ def make_grammar_filter(
     spelled = token_bytes(tokenizer, vocab_size)
     _check_beginning(_begun(tokenizer, vocab_size, name, body, False), spelled, name)
     first = options.forced_bos_token_id
-    defaults = {option.name: option.default for option in fields(GenerationOptions)}
+    unset = GenerationOptions()
     return GrammarFilter(
         name,
         partial(_begun, tokenizer, vocab_size, name, body),
         spelled,
         eos,
         alone=options.num_beams == 1,
-        opening=first if first is not None and not spelled.tokens[first] else None,
-        others=[other for other in _FORBIDDING if getattr(options, other) != defaults[other]],
+        opening=first if first is not None and first < vocab_size and not spelled.tokens[first] else None,
+        others=[other for other in _FORBIDDING if getattr(options, other) != getattr(unset, other)],
     )
 
 
@@ -75,20 +74,23 @@ def _body(library: Any, name: str, value: Any) -> str:
     if name == "grammar":
         return json.dumps({"lark_grammar": value})
     if name == "regex":
-        return json.dumps({"lark_grammar": f"start: /{library.regex_to_lark(value, '')}/"})
+        try:
+            return json.dumps({"lark_grammar": f"start: /{library.regex_to_lark(value, '')}/"})
+        except UnicodeEncodeError as error:
+            raise OptionError(f"regex is not Unicode text: a lone surrogate at {error.start + 1}") from error
     schema = _parsed(value) if isinstance(value, str) else value
     if schema is False:
         raise OptionError("json_schema is false, which nothing obeys")
     try:
         return json.dumps({"json_schema": {"x-guidance": _JSON, **({} if schema is True else schema)}})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise OptionError(f"json_schema is not JSON: {error}") from error
 
 
 def _parsed(text: str) -> Any:
     try:
         schema = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OptionError(f"json_schema is not JSON: {error}; a file is read if its name comes after @") from error
     if not isinstance(schema, dict | bool):
         raise OptionError(f"json_schema is {text:.60}; expected an object, true or false")
@@ -96,14 +98,14 @@ def _parsed(text: str) -> Any:
 
 
 def _begun(tokenizer: Tokenizer, vocab_size: int, name: str, body: str, leading_space: bool) -> Any:
-    """A matcher of an empty text, of one's own."""
+    """A matcher of one's own, before a text or before the space before it."""
     return _compiled(tokenizer, vocab_size, name, body, leading_space).deep_copy()
 
 
 @lru_cache(maxsize=16)
 def _compiled(tokenizer: Tokenizer, vocab_size: int, name: str, body: str, leading_space: bool) -> Any:
     library = _library(name)
-    space = '" "? ' if leading_space else ""
+    space = '" " ' if leading_space else ""
     start = {"name": "start", "lark_grammar": f"{_START}{space}@text"}
     grammar = json.dumps({"grammars": [start, {"name": "text", **json.loads(body)}]})
     matcher = library.LLMatcher(
@@ -129,7 +131,7 @@ class _Vocabulary:
     bos_token_id = None
 
     def __init__(self, spelled: TokenBytes) -> None:
-        self.tokens = [*spelled.tokens, b""]
+        self.tokens = [*spelled.tokens, b"<|end|>"]
         self.eos_token_id = len(spelled.tokens)
         self.special_token_ids = [self.eos_token_id]
 
@@ -138,12 +140,15 @@ class _Vocabulary:
 
 
 def _check_beginning(matcher: Any, spelled: TokenBytes, name: str) -> None:
-    """Raises OptionError if every text would begin with something that no token spells."""
+    """Raises OptionError if there is no text, or each begins with something that no token spells."""
     begins = matcher.compute_ff_bytes()
-    missing = set(begins) - set(b"".join(spelled.tokens))
+    missing = set(begins) - spelled.alphabet
     if missing:
         first = next(character for character in begins.decode(errors="replace") if missing & set(character.encode()))
         raise OptionError(
             f"{name} cannot be obeyed: every text has {first!r} near its beginning, "
             "and this bundle's vocabulary has no token with it"
         )
+    matcher.compute_bitmask()
+    if matcher.is_error():
+        raise OptionError(f"{name} cannot be obeyed: no token of this bundle's vocabulary can begin such a text")

@@ -43,7 +43,7 @@ class Greedy:
         gained = log_softmax(step.scores)[every, tokens]
         self._totals = self._totals + gained
         done = self.endings.reached(step.history, every, tokens)
-        for row in np.flatnonzero(done):
+        for row in np.flatnonzero(done).tolist():
             score = float(max(self._totals[row], UNFINISHED))
             self._finish(self.sources[row], step.hypothesis(row, int(tokens[row]), gained[row], score))
         rows = np.flatnonzero(~done)

@@ -1,7 +1,7 @@
 """What each decoder row has read and said so far, and how many more tokens it may get."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -107,6 +107,11 @@ class History:
             np.concatenate([chosen.scores, scores[:, None].astype(np.float32)], axis=1),
             looked,
         )
+
+    def looking(self, looked: Array) -> "History":
+        """With what each generated token looked at: the weights [R, L, S] of the token before it."""
+        generated = np.arange(self.ids.shape[1]) >= self.ids.shape[1] - self.counts[:, None]
+        return replace(self, attention=np.roll(looked, 1, axis=1) * generated[:, :, None])
 
     def joined(self, other: "History") -> "History":
         """The rows of both, padded to the longest."""

@@ -37,7 +37,7 @@ def decode(
     while rows is not None or waiting:
         if rows is not None:
             rows.step()
-        if requests := waiting.take(len(set(search.sources)), 0 if rows is None else rows.width):
+        if requests := waiting.take(set(search.sources)):
             newcomers = _begin(decoder, requests, search, pad_id, looking_at)
             search.join(requests)
             rows = newcomers if rows is None else rows.joined(newcomers)
@@ -65,11 +65,6 @@ class _Rows(Generic[StateT]):
     logits: Array
     looked: Array | None
     layer: int | None
-
-    @property
-    def width(self) -> int:
-        """The longest of what was read before the first step."""
-        return max(self.history.sources.shape[1], int(self.history.given.max(initial=0)))
 
     def step(self) -> None:
         self.logits = self.decoder.step(self.state, np.ascontiguousarray(self.history.ids[:, -1:]))
@@ -113,7 +108,10 @@ def _begin(
     )
     state = decoder.start(sources, rows_per_source=1, attend=layer is not None)
     logits = decoder.step(state, history.ids)
-    looked = look(decoder, state, layer)
+    looked = None
+    if layer is not None:
+        every = decoder.attention(state)[:, layer].mean(axis=1)  # [R, T, S]
+        history, looked = history.looking(every), every[:, -1]
     rows = np.arange(len(requests)).repeat(search.rows_per_source)
     decoder.select(state, rows)
     if search.apart:

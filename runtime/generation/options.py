@@ -39,7 +39,9 @@ def _is_schema(value: Any) -> bool:
 
 
 def _is_decay(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and kinds.is_id(value[0]) and kinds.is_number(value[1])
+    if not (isinstance(value, tuple) and len(value) == 2):
+        return False
+    return kinds.is_id(value[0]) and kinds.is_number(value[1]) and 0 < value[1] < float("inf")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class GenerationOptions:
         False,
         'when beams stop: true, false or "never"',
         'true, false or "never"',
-        lambda v: v in (True, False, "never"),
+        lambda v: isinstance(v, bool) or v == "never",
     )
     patience: float | None = kinds.number(
         None, "beams stop at patience · num_beams finished hypotheses", 0, LARGEST_PENALTY, above=True
@@ -97,7 +99,7 @@ class GenerationOptions:
     exponential_decay_length_penalty: tuple[int, float] | None = kinds.choice(
         None,
         "JSON [start, factor]: after so many new tokens the end becomes likelier by factor^(tokens since)",
-        "[start, factor]",
+        "[start, factor], the factor above 0",
         _is_decay,
         lambda value: tuple(value) if isinstance(value, list | tuple) else value,
     )
@@ -134,9 +136,10 @@ class GenerationOptions:
 
     def __post_init__(self) -> None:
         kinds.check_fields(self)
-        if self.num_return_sequences > self.num_beams and (self.num_beams > 1 or not self.do_sample):
+        if self.num_return_sequences > self.finished_beams and (self.num_beams > 1 or not self.do_sample):
+            kept = "patience · num_beams" if self.patience is not None else "num_beams"
             raise OptionError(
-                f"num_return_sequences is {self.num_return_sequences}, more than num_beams, {self.num_beams}"
+                f"num_return_sequences is {self.num_return_sequences}, more than {kept}, {self.finished_beams}"
             )
         if sum(getattr(self, name) is not None for name in GRAMMARS) > 1:
             raise OptionError(f"only one of {', '.join(GRAMMARS)} can be obeyed at a time")
@@ -157,12 +160,7 @@ class GenerationOptions:
         for name in values:
             if name in REFUSED:
                 raise OptionError(f"{name} is not supported: {REFUSED[name]}")
-        try:
-            changes = kinds.read_values(GenerationOptions, values)
-        except (TypeError, ValueError) as error:
-            if isinstance(error, OptionError):
-                raise
-            raise OptionError(f"generation options cannot be read: {error}") from error
+        changes = kinds.read_values(GenerationOptions, values)
         if "max_length" in changes and "max_new_tokens" not in changes:
             changes["max_new_tokens"] = None
         if "min_length" in changes and "min_new_tokens" not in changes:
@@ -177,6 +175,11 @@ class GenerationOptions:
         for name in names:
             if name in SAMPLING and not self.do_sample:
                 raise OptionError(f"{name} is for sampling; add do_sample")
+
+    @property
+    def constrained(self) -> bool:
+        """Whether texts obey a grammar."""
+        return any(getattr(self, name) is not None for name in GRAMMARS)
 
     @property
     def needs_attention(self) -> bool:
@@ -213,9 +216,10 @@ class GenerationOptions:
         found = [
             ("patience", "is for beam search; set num_beams", self.patience is not None and not beams),
             ("coverage_penalty", "is for beam search; set num_beams", self.coverage_penalty > 0 and not beams),
-            ("num_return_sequences", "exceeds the hypotheses that patience keeps", self._returns_too_many()),
             ("alternatives", "gives its own number of sequences", bool(self.alternatives) and self._returns_several()),
-            ("alternatives", "are not sampled; leave do_sample out", bool(self.alternatives) and sampled),
+            ("alternatives", "are not sampled; set do_sample to false", bool(self.alternatives) and sampled),
+            ("suppress_tokens", "forbids forced_bos_token_id", self.forced_bos_token_id in self.suppress_tokens),
+            ("suppress_tokens", "forbids all of forced_eos_token_id", self._suppresses_the_end()),
             (
                 "prompt_lookup_num_tokens",
                 "is for greedy search alone",
@@ -224,8 +228,8 @@ class GenerationOptions:
         ]
         return [(name, why) for name, why, holds in found if holds]
 
-    def _returns_too_many(self) -> bool:
-        return self.num_beams > 1 and self.num_return_sequences > self.finished_beams
+    def _suppresses_the_end(self) -> bool:
+        return bool(self.forced_eos_token_id) and set(self.forced_eos_token_id) <= set(self.suppress_tokens)
 
     def _returns_several(self) -> bool:
         return self.num_return_sequences > 1

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from diptych.runtime.batches import check_batch
 from diptych.runtime.errors import InputError, OptionError
 from diptych.runtime.generation.beam import Beam
 from diptych.runtime.generation.endings import Endings, stop_at
@@ -10,9 +11,10 @@ from diptych.runtime.generation.filters import Filter, make_filters
 from diptych.runtime.generation.grammars import make_grammar_filter
 from diptych.runtime.generation.greedy import Greedy, Sampling
 from diptych.runtime.generation.options import GenerationOptions
-from diptych.runtime.generation.requests import Request
+from diptych.runtime.generation.requests import Request, Room
 from diptych.runtime.generation.steps import Search
 from diptych.runtime.manifest import Manifest
+from diptych.runtime.memory_limit import MemoryLimit
 from diptych.runtime.tokenizer import Tokenizer
 
 
@@ -25,10 +27,18 @@ class Plan:
     encodes: bool
     filters: list[Filter]
     endings: Endings
+    vocab_size: int
+    memory: MemoryLimit | None
 
     @staticmethod
     def make(
-        options: GenerationOptions, manifest: Manifest, tokenizer: Tokenizer | None, vocab_size: int, *, encodes: bool
+        options: GenerationOptions,
+        manifest: Manifest,
+        tokenizer: Tokenizer | None,
+        vocab_size: int,
+        *,
+        encodes: bool,
+        memory: MemoryLimit | None = None,
     ) -> "Plan":
         """tokenizer: of what is generated, for options that are about text. Raises OptionError."""
         eos = manifest.tokens.eos if options.eos_token_id is None else options.eos_token_id
@@ -39,10 +49,14 @@ class Plan:
             if tokenizer is None:
                 raise OptionError("stop_strings needs the bundle's tokenizer, and it has none")
             stop = stop_at(options.stop_strings, tokenizer.decode)
-        plan = Plan(options, manifest, encodes, filters, Endings(eos, stop))
+        plan = Plan(options, manifest, encodes, filters, Endings(eos, stop), vocab_size, memory)
         start = plan.start
         if start is not None and not 0 <= start < vocab_size:
             raise OptionError(f"decoder_start_token_id is {start}, outside the vocabulary of {vocab_size} tokens")
+        try:
+            plan.request(0, [0])
+        except InputError as error:
+            raise OptionError(f"even the shortest text {error}") from error
         return plan
 
     @property
@@ -50,6 +64,13 @@ class Plan:
         """What an encoder-decoder starts decoding with."""
         given = self.options.decoder_start_token_id
         return self.manifest.tokens.decoder_start if given is None else given
+
+    def room(self, batch_size: int, batch_tokens: int | None = None) -> Room:
+        """Raises OptionError for a number below 1."""
+        options = self.options
+        check_batch(batch_size, 1 if batch_tokens is None else batch_tokens)
+        rows = options.num_beams if options.num_beams > 1 else options.num_return_sequences
+        return Room(batch_size, batch_tokens, rows, self.memory)
 
     def search(self) -> Search:
         options = self.options
@@ -68,18 +89,24 @@ class Plan:
         longest = self.manifest.source_positions
         if longest is not None and len(source) > longest:
             raise InputError(f"too long: {len(source)} tokens, the model reads {longest}; split the text")
-        if not self.encodes:
+        self._check_known(prefix, self.vocab_size)
+        if self.encodes:
+            assert self.start is not None
+            prompt = [self.start, *prefix]
+            limit = self._limit(prompt) if prefix else self.options.new_tokens(1, self.manifest.target_positions)
+            request = Request(number, list(source), prompt, limit)
+        else:
             prompt = [*source, *prefix]
-            return Request(number, [], prompt, self._room(prompt))
-        assert self.start is not None
-        prompt = [self.start, *prefix]
-        limit = self._room(prompt) if prefix else self.options.new_tokens(1, self.manifest.target_positions)
-        return Request(number, list(source), prompt, limit)
+            request = Request(number, [], prompt, self._limit(prompt))
+        room = self.room(1)
+        if room.memory is not None and not room.has([request]):
+            raise InputError(room.memory.needs(room.sizes([request])))
+        return request
 
-    def target(self, number: int, source: Sequence[int], target: Sequence[int], vocab_size: int) -> Request:
+    def target(self, number: int, source: Sequence[int], target: Sequence[int]) -> Request:
         """A request that has said its target already. Raises InputError as `request` does, for the target, too."""
         request = self.request(number, source)
-        self._check(target, vocab_size, "the target")
+        self._check(target, self.vocab_size, "the target")
         positions = self.manifest.target_positions
         if positions is not None and len(request.prompt) + len(target) > positions + 1:
             raise InputError(
@@ -90,11 +117,14 @@ class Plan:
     def _check(self, ids: Sequence[int], vocabulary: int, what: str) -> None:
         if not len(ids):
             raise InputError(f"nothing to read: {what} has no tokens")
+        self._check_known(ids, vocabulary)
+
+    def _check_known(self, ids: Sequence[int], vocabulary: int) -> None:
         outside = [token for token in ids if not 0 <= token < vocabulary]
         if outside:
             raise InputError(f"ids {outside[:5]} are outside the vocabulary of {vocabulary}")
 
-    def _room(self, prompt: Sequence[int]) -> int:
+    def _limit(self, prompt: Sequence[int]) -> int:
         """How many tokens may follow a prompt: what the options say, as far as the model's positions reach."""
         positions = self.manifest.target_positions
         try:

@@ -1,13 +1,15 @@
 """What is to be decoded, and which of it next: those of like length together, and more as soon as there is room."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from diptych.runtime.generation.history import Begun
+from diptych.runtime.memory_limit import MemoryLimit, Sizes
 
-# Newcomers wait until there is room for this share of a batch: each time some join, all that is cached is copied.
-_ROOM = 4
+# Newcomers wait until no more than this share of a batch is left: what they join is copied, and their caches are as
+# long as those of the rows before them (benchmarks/continuous_batching.py).
+_LEFT = 0.25
 
 
 @dataclass(frozen=True)
@@ -34,27 +36,51 @@ class Request:
         return sum(score for _, score in self.begun)
 
 
-class Waiting:
-    """Requests that wait for their turn, the longest first."""
+@dataclass(frozen=True)
+class Room:
+    """What may run together: so many sources, so many tokens of theirs, padding included, and no more than fits."""
 
-    def __init__(self, requests: Iterable[Request], batch_size: int, batch_tokens: int | None = None) -> None:
-        """batch_size: most sources at a time. batch_tokens: most tokens of theirs at a time, padding included."""
-        self._waiting = deque(sorted(requests, key=lambda request: -request.length))
-        self._batch_size = batch_size
-        self._batch_tokens = batch_tokens
+    batch_size: int
+    batch_tokens: int | None = None
+    rows_per_source: int = 1
+    memory: MemoryLimit | None = None
+
+    def has(self, requests: Sequence[Request]) -> bool:
+        """Whether there is room for all of them."""
+        if len(requests) > self.batch_size:
+            return False
+        longest = max(request.length for request in requests)
+        if self.batch_tokens is not None and len(requests) * longest > self.batch_tokens:
+            return False
+        return self.memory is None or self.memory.fits(self.sizes(requests))
+
+    def sizes(self, requests: Sequence[Request]) -> Sizes:
+        return Sizes(
+            len(requests),
+            source=max(len(request.source) for request in requests),
+            prompt=max(len(request.prompt) + len(request.begun) for request in requests),
+            row=max(len(request.prompt) + request.limit for request in requests),
+            rows_per_source=self.rows_per_source,
+        )
+
+
+class Waiting:
+    """Requests that wait for their turn, the shortest first."""
+
+    def __init__(self, requests: Iterable[Request], room: Room) -> None:
+        self._waiting = deque(sorted(requests, key=lambda request: request.length))
+        self._running: list[Request] = []
+        self._room = room
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def take(self, running: int, longest: int) -> list[Request]:
-        """Those for which there is room beside so many sources, the longest of which has so many tokens."""
-        taken: list[Request] = []
-        if running > self._batch_size * (_ROOM - 1) // _ROOM:
-            return taken
-        while self._waiting and running + len(taken) < self._batch_size:
-            longest = max(longest, self._waiting[0].length)
-            too_many = self._batch_tokens is not None and (running + len(taken) + 1) * longest > self._batch_tokens
-            if too_many and running + len(taken):
-                break
-            taken.append(self._waiting.popleft())
-        return taken
+    def take(self, running: Collection[int]) -> list[Request]:
+        """Those for which there is room beside these; one, at least, where none run."""
+        if not self._waiting or len(running) > self._room.batch_size * _LEFT:
+            return []
+        self._running = [request for request in self._running if request.number in running]
+        before = len(self._running)
+        while self._waiting and (not self._running or self._room.has([*self._running, self._waiting[0]])):
+            self._running.append(self._waiting.popleft())
+        return self._running[before:]

@@ -28,11 +28,17 @@ class Scored:
 
 
 def score_targets(
-    decoder: Decoder[StateT], requests: Sequence[Request], vocab_size: int, batch_tokens: int, pad_id: int
+    decoder: Decoder[StateT],
+    requests: Sequence[Request],
+    vocab_size: int,
+    pad_id: int,
+    *,
+    batch_size: int,
+    batch_tokens: int,
 ) -> list[Scored]:
     """Of requests whose targets are `begun`, what the model says of each token after all before it."""
     results: list[Scored] = [Scored([]) for _ in requests]
-    for batch in of_like_length([request.length for request in requests], batch_tokens=batch_tokens):
+    for batch in of_like_length([request.length for request in requests], batch_size, batch_tokens):
         members = [requests[index] for index in batch]
         for index, scored in zip(batch, _score(decoder, members, vocab_size, pad_id), strict=True):
             results[index] = scored

@@ -29,10 +29,10 @@ def speculate(
     pad_id: int = 0,
 ) -> Iterator[History]:
     """As `decode` for one request, with at most so many guesses a step, looked up by at most `longest` last tokens."""
-    history = History.start([request.prompt], [request.limit], [request.source])
+    history = History.start([request.prompt], [request.limit], [request.source], [request.begun])
     state = decoder.start(Sources.pad([list(request.source)], pad_id), rows_per_source=1)
     search.join([request])
-    unread, guessed = history.ids, []
+    unread, guessed = history.ids, list[int]()
     while True:
         fed = np.concatenate([unread, np.array([guessed], dtype=np.int64)], axis=1)
         known = decoder.length(state) + unread.shape[1]

@@ -39,8 +39,19 @@ class Task(Protocol[TextT, ResultT]):
         """Raises OptionError if `attempt` with these options would."""
         ...
 
-    def attempt(self, texts: Sequence[TextT], *, batch_size: int = ..., **options: Any) -> list[ResultT | InputError]:
-        """A result for each text, in order, or the error of one that cannot be read."""
+    def attempt(
+        self,
+        texts: Sequence[TextT],
+        *,
+        batch_size: int = ...,
+        batch_tokens: int = ...,
+        first: int = ...,
+        **options: Any,
+    ) -> list[ResultT | InputError]:
+        """A result for each text, in order, or the error of one that cannot be read.
+
+        first: the number of the first text among all, on which it depends what is drawn where results are sampled.
+        """
         ...
 
     def from_line(self, line: str) -> TextT:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from diptych.runtime import ports
-from diptych.runtime.batches import BATCH_SIZE
+from diptych.runtime.batches import BATCH_SIZE, BATCH_TOKENS
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.encoder import Encoder
 from diptych.runtime.errors import BundleError, InputError
 from diptych.runtime.graph import Array
+from diptych.runtime.memory_limit import MemoryLimit
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.tasks.json_rows import TEXT, texts_of
 from diptych.runtime.tasks.options import choose
@@ -43,7 +44,9 @@ class EncoderTask(ABC, Generic[TextT, OptionsT, SeenT, ResultT]):
     @classmethod
     def open(cls, bundle: Bundle, settings: SessionSettings) -> Self:
         tokenizer = Tokenizer(bundle.folder / ports.TOKENIZER_FILE, bundle.manifest.tokens.unknown)
-        return cls(tokenizer, Encoder(bundle.model(settings), bundle.manifest))
+        graph = bundle.model(settings)
+        memory = MemoryLimit.of(settings.memory_limit, [graph], bundle.folder / ports.WEIGHTS_FILE)
+        return cls(tokenizer, Encoder(graph, bundle.manifest, memory))
 
     @overload
     def __call__(self, texts: TextT, /, **options: Any) -> ResultT: ...
@@ -52,8 +55,8 @@ class EncoderTask(ABC, Generic[TextT, OptionsT, SeenT, ResultT]):
     def __call__(self, texts: TextT | list[TextT], /, **options: Any) -> ResultT | list[ResultT]:
         """The result of a text, or of each of a list, in order.
 
-        options: `batch_size` and the task's own. Raises InputError, naming the text, for one that cannot be read,
-        OptionError for a wrong option.
+        options: `batch_size`, `batch_tokens` and the task's own. Raises InputError, naming the text, for one that
+        cannot be read, OptionError for a wrong option.
         """
         if not isinstance(texts, list):
             return self([texts], **options)[0]
@@ -64,14 +67,23 @@ class EncoderTask(ABC, Generic[TextT, OptionsT, SeenT, ResultT]):
         return [result for result in results if not isinstance(result, InputError)]
 
     def attempt(
-        self, texts: Sequence[TextT], *, batch_size: int = BATCH_SIZE, **options: Any
+        self,
+        texts: Sequence[TextT],
+        *,
+        batch_size: int = BATCH_SIZE,
+        batch_tokens: int = BATCH_TOKENS,
+        first: int = 0,
+        **options: Any,
     ) -> list[ResultT | InputError]:
-        """As a call with a list, with the error of a text that cannot be read in its place."""
+        """As a call with a list, with the error of a text that cannot be read in its place.
+
+        first: nothing here depends on it.
+        """
         chosen = choose(self.options, options)
         readings = [self._read(text, chosen) for text in texts]
         windows = [window for reading in readings if not isinstance(reading, InputError) for window in reading]
         seen: dict[int, SeenT] = {}
-        for number, outputs in self.encoder.run(windows, batch_size):
+        for number, outputs in self.encoder.run(windows, batch_size, batch_tokens):
             seen[number] = self.see(windows[number], outputs, chosen)
         in_order = iter([seen[number] for number in range(len(windows))])
         return [

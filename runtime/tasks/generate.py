@@ -20,6 +20,7 @@ from diptych.runtime.tasks.json_rows import TARGET_PREFIX, TEXT, texts_of
 from diptych.runtime.tasks.streaming import pieces
 from diptych.runtime.tokenizer import Tokenizer
 
+_ABOUT_TEXT = ("source_lang", "target_lang", "target_prefix", "replace_unknowns")
 _DOING = {"translate": "translating", "summarise": "summarising", "generate": "generating"}
 
 
@@ -45,13 +46,14 @@ class Prompt:
 
 @dataclass(frozen=True)
 class _Call:
-    """A call's options, resolved: the generator's plan, and what is about text. asked: those that were given."""
+    """A call's options, resolved: the generator's plan, and what is about text. asked: those that were given.
+
+    prefix: the ids that every result begins with.
+    """
 
     plan: Plan
-    source_lang: str | None
-    target_lang: str | None
-    target_prefix: str | None
-    replace_unknowns: bool
+    about: TextOptions
+    prefix: Sequence[int]
     asked: frozenset[str]
 
 
@@ -136,6 +138,8 @@ class TextGenerator:
         Greedy search and sampling settle each token at once, beam search those that all beams agree on.
         """
         call = self._call(options)
+        if call.about.replace_unknowns:
+            raise OptionError("replace_unknowns needs the whole result; a stream gives it in pieces")
         request = self._request(0, text, call)
         tokens = self.generator.stream_request(call.plan, request)
         return pieces(tokens, lambda ids: self._text(request, ids))
@@ -146,17 +150,19 @@ class TextGenerator:
         Raises InputError if the model cannot read one of them.
         """
         call = self._call(options)
-        source = self._read(text, call)
+        source, forced = self._read(text, call), call.plan.options.forced_bos_token_id
         if not call.plan.encodes:
             whole = self.tokenizer.encode(text + target)
             together = whole[: len(source)] == source
             ids = whole[len(source) :] if together else self.tokenizer.encode_content(target)
         elif self.languages is None:
             ids = self.target_tokenizer.encode(target)
+            # A tokenizer that frames both sides alike repeats what decoding starts with.
+            ids = ids[1:] if ids[0] == call.plan.start != forced else ids
         else:
-            forced, eos = call.plan.options.forced_bos_token_id, self.generator.manifest.tokens.eos[0]
+            eos = self.generator.manifest.tokens.eos[0]
             ids = [*([] if forced is None else [forced]), *self.target_tokenizer.encode_content(target), eos]
-        return call.plan.target(0, source, ids, self.generator.vocab_size)
+        return call.plan.target(0, source, ids)
 
     def encode(self, text: str, **options: Any) -> list[int]:
         """The ids that the model reads, framed for their languages. Raises InputError if it cannot read them."""
@@ -189,40 +195,49 @@ class TextGenerator:
 
     def _call(self, options: dict[str, Any]) -> _Call:
         """The generator's own options win over what the target's language says."""
-        rest, asked = dict(options), frozenset(options)
-        source_lang, target_lang = rest.pop("source_lang", None), rest.pop("target_lang", None)
-        prefix, unknowns = rest.pop("target_prefix", None), rest.pop("replace_unknowns", False)
+        about = TextOptions(**{name: value for name, value in options.items() if name in _ABOUT_TEXT})
+        rest = {name: value for name, value in options.items() if name not in _ABOUT_TEXT}
         if self.languages is not None:
-            self.languages.frame([], 0, source_lang, target_lang)
-            rest = self.languages.options(target_lang, self._told_first) | rest
-        elif source_lang is not None or target_lang is not None:
+            self.languages.frame([], 0, about.source_lang, about.target_lang)
+            rest = self.languages.options(about.target_lang, self._told_first) | rest
+        elif about.source_lang is not None or about.target_lang is not None:
             raise OptionError("source_lang and target_lang are for multilingual models; this bundle has no languages")
-        if unknowns:
+        if about.replace_unknowns:
             rest["output_attentions"] = True
-        return _Call(self.generator.plan(**rest), source_lang, target_lang, prefix, bool(unknowns), asked)
+        plan = self.generator.plan(**rest)
+        try:
+            prefix = self._prefix(about.target_prefix, plan)
+        except InputError as error:
+            raise OptionError(str(error)) from error
+        return _Call(plan, about, prefix, frozenset(options))
 
     def _request(self, number: int, text: str | Prompt, call: _Call) -> Request:
         prompt = text if isinstance(text, Prompt) else Prompt(text)
-        prefix = prompt.target_prefix or call.target_prefix
-        return call.plan.request(number, self._read(prompt.text, call), self._prefix(prefix, call) if prefix else ())
+        prefix = self._prefix(prompt.target_prefix, call.plan) or call.prefix
+        return call.plan.request(number, self._read(prompt.text, call), prefix)
 
     def _read(self, text: str, call: _Call) -> list[int]:
         if self.languages is None:
             return self.tokenizer.encode(text)
         content, eos = self.tokenizer.encode_content(text), self.generator.manifest.tokens.eos[0]
-        return self.languages.frame(content, eos, call.source_lang, call.target_lang)
+        return self.languages.frame(content, eos, call.about.source_lang, call.about.target_lang)
 
-    def _prefix(self, prefix: str, call: _Call) -> list[int]:
-        """A token that is forced to come first comes before it."""
-        if not call.plan.encodes:
-            raise OptionError("target_prefix is for models with an encoder; write it at the end of the text")
-        forced = call.plan.options.forced_bos_token_id
-        return [*([] if forced is None else [forced]), *self.target_tokenizer.encode_content(prefix)]
+    def _prefix(self, prefix: str | None, plan: Plan) -> list[int]:
+        """A token that is forced to come first comes before it. Raises InputError for one that cannot be."""
+        if not prefix:
+            return []
+        if not plan.encodes:
+            raise InputError("target_prefix is for models with an encoder; write it at the end of the text")
+        forced = plan.options.forced_bos_token_id
+        try:
+            return [*([] if forced is None else [forced]), *self.target_tokenizer.encode_content(prefix)]
+        except InputError as error:
+            raise InputError(f"target_prefix: {error}") from error
 
     def _result(self, text: str | Prompt, request: Request, hypothesis: Hypothesis, call: _Call) -> GeneratedText:
         options, ids = call.plan.options, hypothesis.ids
         spoken = self._text(request, ids)
-        if call.replace_unknowns and self.generator.manifest.tokens.unknown in ids:
+        if call.about.replace_unknowns and self.generator.manifest.tokens.unknown in ids:
             spoken = self._replaced(text.text if isinstance(text, Prompt) else text, request, hypothesis, call)
         shown = GeneratedText(spoken, ids, hypothesis.score, hypothesis.token_scores, hypothesis.attention)
         if not options.output_scores:
@@ -235,13 +250,11 @@ class TextGenerator:
         assert unknown is not None
         # A source that is framed for its languages has other special tokens than the tokenizer's.
         places = tokens.places(0)
-        content = tokens.ids[places.start : places.stop]
+        content, offsets = tokens.ids[places.start : places.stop], tokens.offsets[places.start : places.stop]
         shift = next(at for at in range(len(request.source)) if list(request.source[at : at + len(content)]) == content)
         surfaces = [""] * len(request.source)
-        for place, (start, end) in zip(
-            range(shift, len(surfaces)), tokens.offsets[places.start : places.stop], strict=False
-        ):
-            surfaces[place] = (" " if text[:start][-1:].isspace() else "") + text[start:end]
+        for place, (start, end) in enumerate(offsets, start=shift):
+            surfaces[place] = (" " if start == 0 or text[start - 1].isspace() else "") + text[start:end]
         prefix = list(request.prompt[1:])
         decode = self.target_tokenizer.decode
         begun = decode(prefix)

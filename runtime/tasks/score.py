@@ -15,7 +15,7 @@ from diptych.runtime.tasks.pairs import Pair, check_pair, pair_from_json, pair_f
 
 @dataclass(frozen=True)
 class ScoredText:
-    """score: the target's log-probability, the sum of token_scores, one for each of its ids, the ending EOS included."""
+    """score: the target's log-probability, the sum of token_scores, one for each of its ids, an ending EOS included."""
 
     ids: list[int]
     score: float
@@ -58,7 +58,9 @@ class Scorer:
                 results.append(ScoredText([], 0.0, []))
             except InputError as error:
                 results.append(error)
-        found = self.texts.generator.score_requests(list(requests.values()), batch_tokens=batch_tokens)
+        found = self.texts.generator.score_requests(
+            list(requests.values()), batch_size=batch_size, batch_tokens=batch_tokens
+        )
         for (index, request), scored in zip(requests.items(), found, strict=True):
             results[index] = ScoredText([token for token, _ in request.begun], scored.score, scored.token_scores)
         return results

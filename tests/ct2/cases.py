@@ -2,7 +2,10 @@
 
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
+
+CHECKPOINT = Path(__file__).parents[2] / "examples" / "eng-fra" / "checkpoint"
 
 Kind = Literal["greedy", "beams", "prefix", "alternatives"]
 KINDS: tuple[Kind, ...] = ("greedy", "beams", "beams", "prefix", "alternatives")
@@ -29,6 +32,7 @@ TARGETS = (
     "",
     "Je",
     "Merci",
+    "Merci beaucoup.",
     "Elle ne",
     "Où est la",
     "Le père de Tom a acheté une voiture.",
@@ -114,18 +118,21 @@ def draw(seed: int, number: int) -> Case:
     """Kinds by turns, everything else by chance, within what both define alike (docs/ctranslate2.md)."""
     chance = random.Random(f"{seed}/{number}")
     kind = KINDS[number % len(KINDS)]
-    batch = chance.randint(1, 6)
+    batch = chance.randint(1, 5)
     beams = 1 if kind == "greedy" else chance.randint(2, 6) if kind == "beams" else chance.choice([1, 2, 3, 4, 5])
     patience = chance.choice([0.5, 1, 1, 1.5, 2, 2.5]) if beams > 1 else 1
     kept = int(beams * patience + 0.5)
     given = kind in ("prefix", "alternatives")
-    prefixes = tuple(chance.randint(0, 4) if given else 0 for _ in range(batch))
-    alternatives = chance.choice([1, 2, 3, 5, 10]) if kind == "alternatives" else 0
+    prefixes = tuple(chance.choice([0, 1, 2, 4, 16]) if given else 0 for _ in range(batch))
+    alternatives = chance.choice([1, 2, 3, 8]) if kind == "alternatives" else 0
     filtered = kind != "alternatives"
     repetition = chance.choice([1.0, 1.2]) if kind == "greedy" else 1.0
     suppressed = chance.sample(range(3, 400), chance.choice([0, 0, 5, 40])) if filtered else []
     if repetition != 1:
         suppressed.append(START)  # We count the start token among those that were there, they don't.
+    # After a prefix, only the best of their beams may end at once.
+    shortest = max(prefixes) + 1 if kind == "prefix" and beams > 1 else chance.choice([0, 1, 5])
+    longest = max(prefixes) + chance.choice([1, 6, 12, 24, 40] if given else [6, 12, 24, 40])
     return Case(
         kind=kind,
         sources=tuple(chance.randrange(len(SOURCES)) for _ in range(batch)),
@@ -139,8 +146,8 @@ def draw(seed: int, number: int) -> Case:
         repetition=repetition,
         no_repeat=chance.choice([0, 0, 2, 3]) if filtered else 0,
         suppressed=tuple(suppressed),
-        shortest=max(prefixes) + 1 if given else chance.choice([1, 1, 5]),
-        longest=chance.choice([6, 12, 24, 60]),
+        shortest=shortest,
+        longest=max(shortest, longest),
         alternatives=alternatives,
         least_probability=chance.choice([0.0, LEAST_PROBABILITY]) if alternatives else 0.0,
         attention=chance.random() < 0.5 and (not alternatives or beams == 1),

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from ct2.cases import CHECKPOINT, SOURCES
 from tokenizers import Tokenizer
 
 if TYPE_CHECKING:
     from ct2.engines import CTranslate2, Diptych
-
-CHECKPOINT = Path(__file__).parents[2] / "examples" / "eng-fra" / "checkpoint"
 
 
 @pytest.fixture(scope="session")
@@ -30,26 +29,31 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> "CTranslate2":
     pytest.importorskip("ctranslate2")
     from ct2.engines import CTranslate2
 
-    return CTranslate2(CHECKPOINT, tmp_path_factory.mktemp("ctranslate2"))
+    return CTranslate2(tmp_path_factory.mktemp("ctranslate2") / "model")
 
 
 @pytest.fixture(scope="session")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> "Diptych":
-    pytest.importorskip("ctranslate2")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example, with its attention."""
     pytest.importorskip("torch")
-    from ct2.engines import Diptych
-
     from diptych.export import export_checkpoint
 
     folder = tmp_path_factory.mktemp("bundles") / "attentive"
     export_checkpoint(CHECKPOINT, folder, with_attention=True, verify=False)
-    return Diptych(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ours(bundle: Path) -> "Diptych":
+    pytest.importorskip("ctranslate2")
+    from ct2.engines import Diptych
+
+    return Diptych(bundle)
 
 
 @pytest.fixture(scope="session")
 def logit_error(ours: "Diptych", theirs: "CTranslate2", tokenizer: Tokenizer) -> float:
     """The furthest that the engines' logits lie apart, over what greedy search sees of every source."""
-    from ct2.cases import SOURCES
 
     def apart(source: list[int]) -> float:
         target, expected = theirs.logits(source)

@@ -15,10 +15,11 @@ Weights = Mapping[str, np.ndarray]
 
 
 def convert(checkpoint: Path, folder: Path, unknown: str = "<unk>") -> list[str]:
-    """Write the model into `folder`, and return its vocabulary, by id.
+    """Write the model into a new `folder`, and return its vocabulary, by id.
 
     unknown: the token that stands for unknown words. An alignment is the mean over the heads of the last decoder layer.
     """
+    folder.mkdir()  # A folder that is there is not written into.
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     weights = {name: tensor.astype(np.float32) for name, tensor in load_file(checkpoint / "model.safetensors").items()}
     tokens = vocabulary(checkpoint)
@@ -45,7 +46,6 @@ def convert(checkpoint: Path, folder: Path, unknown: str = "<unk>") -> list[str]
     spec.config.unk_token = unknown
     spec.validate()
     spec.optimize(quantization="float32")
-    folder.mkdir(parents=True, exist_ok=True)
     spec.save(str(folder))
     return tokens
 

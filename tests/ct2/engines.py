@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ct2.cases import SOURCES, TARGETS, Case
+from ct2.cases import CHECKPOINT, SOURCES, TARGETS, Case
 from ct2.conversion import convert
 from ctranslate2 import Translator
 from tokenizers import Tokenizer
@@ -26,8 +26,9 @@ class Found:
 class CTranslate2:
     """The example's network, converted, in float32."""
 
-    def __init__(self, checkpoint: Path, folder: Path) -> None:
-        self.tokens = convert(checkpoint, folder)
+    def __init__(self, folder: Path, unknown: str = "<unk>") -> None:
+        """folder: for the model. unknown: the token that stands for unknown words."""
+        self.tokens = convert(CHECKPOINT, folder, unknown)
         self.ids = {token: index for index, token in enumerate(self.tokens)}
         self.translator = Translator(str(folder), compute_type="float32", inter_threads=1, intra_threads=1)
 

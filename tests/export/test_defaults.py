@@ -74,27 +74,34 @@ def test_unset_options_are_left_out(loaded: Checkpoint) -> None:
 
 
 def test_unsupported_options_are_all_listed(loaded: Checkpoint) -> None:
-    generation = {"do_sample": True, "num_beam_groups": 2, "novel_option": 1, "num_beams": 4}
-    checkpoint = replace(loaded, config={"encoder_no_repeat_ngram_size": 3}, generation=generation)
+    generation = {"guidance_scale": 1.5, "num_beam_groups": 2, "novel_option": 1, "num_beams": 4}
+    checkpoint = replace(loaded, config={"diversity_penalty": 0.3}, generation=generation)
     with pytest.raises(ExportError) as caught:
         generation_defaults(checkpoint, POSITIONS, ())
     message = str(caught.value)
-    for text in ("do_sample = True", "num_beam_groups = 2", "encoder_no_repeat_ngram_size = 3", "novel_option"):
+    for text in ("guidance_scale = 1.5", "num_beam_groups = 2", "diversity_penalty = 0.3", "novel_option"):
         assert text in message
-    for key in ("do_sample", "num_beam_groups", "encoder_no_repeat_ngram_size", "novel_option"):
+    for key in ("guidance_scale", "num_beam_groups", "diversity_penalty", "novel_option"):
         assert f"--ignore-config-key {key}" in message
     assert "num_beams" not in message
-    ignored = ("do_sample", "num_beam_groups", "encoder_no_repeat_ngram_size", "novel_option")
+    ignored = ("guidance_scale", "num_beam_groups", "diversity_penalty", "novel_option")
     assert generation_defaults(checkpoint, POSITIONS, ignored) == {"num_beams": 4}
 
 
 @pytest.mark.parametrize(
     "generation",
-    [{"do_sample": False}, {"num_beam_groups": 1}, {"diversity_penalty": 0.0}, {"top_k": 50}, {"temperature": 0.7}],
+    [{"num_beam_groups": 1}, {"diversity_penalty": 0.0}, {"output_attentions": True}, {"seed": 3}, {"use_cache": True}],
     ids=str,
 )
 def test_neutral_options_pass(generation: Values, loaded: Checkpoint) -> None:
     assert generation_defaults(replace(loaded, config={}, generation=generation), POSITIONS, ()) == {}
+
+
+def test_how_a_checkpoint_samples_is_kept(loaded: Checkpoint) -> None:
+    stored = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 0, "num_return_sequences": 3}
+    options = generation_defaults(replace(loaded, config={}, generation=stored), POSITIONS, ())
+    assert options == stored
+    assert GenerationOptions.from_mapping(options).temperature == 0.6
 
 
 @pytest.mark.parametrize(("stored", "expected"), [(40, 40), (64, 64), (65, 64), (1024, 64)])

@@ -15,7 +15,8 @@ from diptych.runtime.graph import Array
 VOCAB, EOS = 24, (2, 7)
 LIMIT = 6
 
-BIASES = {(5,): 1.5, (6,): -2.25, (3, 5): 0.3, (4, 5): 0.7, (3, 4, 6): 4.0, (4, 3): 0.1, (9,) * 12 + (5,): 8.0}
+# Those of one token add up in this order, but for single tokens; float32 tells the difference.
+BIASES = {(4, 3, 5): 0.11, (3, 5): 0.83, (4, 5): 0.4, (5,): 1.5, (6,): -2.25, (3, 4, 6): 4.0, (9,) * 12 + (5,): 8.0}
 BAD_WORDS = [[5], [2], [3, 4], [4, 4], [3, 4, 3], [4, 2], [9] * 12]
 
 
@@ -68,12 +69,12 @@ def ours(options: GenerationOptions, eos: Sequence[int], history: History, score
 
 
 def assert_alike(result: Array, expected: Array, *, exact: bool = False) -> None:
-    """Which of tokens with equal scores transformers keeps is an accident of its sorting: there, scores are compared."""
+    """Which of equally likely tokens transformers keeps is an accident of its sorting: there, scores are compared."""
     same = np.array_equal if exact else partial(np.allclose, rtol=1e-6, atol=1e-6)
     for mine, wanted in zip(result, expected, strict=True):
         differ = np.isfinite(mine) != np.isfinite(wanted)
         edge = np.where(np.isfinite(mine), mine, wanted)[differ]
-        assert len(np.unique(edge)) <= 1, f"{mine} is not {wanted}"
+        assert not len(edge) or np.ptp(edge) < 1e-5, f"{mine} is not {wanted}"
         assert same(np.sort(mine), np.sort(wanted)) if differ.any() else same(mine, wanted), f"{mine} is not {wanted}"
 
 

@@ -32,7 +32,10 @@ SEES_PADDED_SOURCES = {"encoder_repetition_penalty", "encoder_no_repeat_ngram_si
 
 @dataclass(frozen=True)
 class Case:
-    """sources: what an encoder reads, or prompts. prefixes: of targets. batch_size: ours; None is more than enough."""
+    """sources: what an encoder reads, or prompts. prefixes: of targets. batch_size: ours; None is more than enough.
+
+    guesses: that we look up in what was read, for greedy search, which must not change anything.
+    """
 
     kind: Kind
     engine: Engine
@@ -40,6 +43,7 @@ class Case:
     prefixes: tuple[Ids, ...] | None
     batch_size: int | None
     options: dict[str, Any]
+    guesses: int | None = None
 
     @property
     def is_pair(self) -> bool:
@@ -72,14 +76,15 @@ def draw_case(seed: int, number: int) -> Case:
     kind: Kind = "bart" if number % 2 else "llama"
     engine: Engine = "PyTorch" if draw.random() < 0.25 else "ONNX"
     sources = _sources(kind, draw)
-    case = Case(kind, engine, sources, None, draw.choice([None, None, 1, 2]), {})
+    case = Case(kind, engine, sources, None, draw.choice([None, None, 2, 3]), {})
     if case.is_pair and draw.random() < 0.25:
         case = replace(case, prefixes=_prefixes(sources, draw))
     options = _search(number % 5 + 1, draw) | _limits(case, draw)
     filters = _filters(case, draw)
     for name in draw.sample(sorted(filters), draw.choice([0, 1, 1, 2, 2, 3, 4, 6])):
         options[name] = filters[name]
-    return replace(case, options=_without_contradictions(options))
+    guesses = draw.choice([None, 1, 4]) if options["num_beams"] == 1 else None
+    return replace(case, options=_without_contradictions(options), guesses=guesses)
 
 
 def _without_contradictions(options: dict[str, Any]) -> dict[str, Any]:
@@ -163,21 +168,24 @@ def _filters(case: Case, draw: random.Random) -> dict[str, Any]:
             said.append(_follow(language, said[-1], draw) if draw.random() < 0.8 else draw.randrange(FIRST, VOCAB))
         return said
 
+    def some(count: int) -> list[int]:
+        return draw.sample(range(FIRST, VOCAB), count)
+
     filters: dict[str, Any] = {
         "repetition_penalty": draw.choice([0.7, 1.3, 2.0]),
         "encoder_repetition_penalty": draw.choice([0.6, 1.5, 3.0]),
         "no_repeat_ngram_size": draw.randint(1, 3),
         "encoder_no_repeat_ngram_size": draw.randint(1, 3),
         "bad_words_ids": [words(draw.randint(1, 3)) for _ in range(draw.randint(1, 30))] + draw.choice([[], [[EOS]]]),
-        "suppress_tokens": draw.sample(range(FIRST, VOCAB), draw.randint(1, 15)) + draw.choice([[], [], [EOS]]),
-        "begin_suppress_tokens": [EOS, *draw.sample(range(FIRST, VOCAB), draw.randint(0, 20))],
+        "suppress_tokens": some(draw.randint(1, 15)) + draw.choice([[], [], [EOS]]),
+        "begin_suppress_tokens": [EOS, *some(draw.randint(0, 20))],
         "forced_bos_token_id": draw.randrange(FIRST, VOCAB),
         "forced_eos_token_id": draw.choice([EOS, draw.randrange(FIRST, VOCAB), [EOS, draw.randrange(FIRST, VOCAB)]]),
         "sequence_bias": {tuple(words(draw.randint(1, 3))): draw.uniform(-6, 6) for _ in range(draw.randint(1, 20))},
         "exponential_decay_length_penalty": (draw.randint(0, 6), draw.choice([0.8, 1.05, 1.2, 1.5])),
         "renormalize_logits": True,
         "remove_invalid_values": True,
-        "eos_token_id": draw.choice([[EOS], [FINAL[0]], [EOS, FINAL[0]], [EOS, *draw.sample(range(FIRST, VOCAB), 2)]]),
+        "eos_token_id": draw.choice([[EOS], [FINAL[0]], *([EOS, *some(count)] for count in (1, 2, 8, 30))]),
     }  # fmt: skip
     if case.is_pair:
         filters["decoder_start_token_id"] = draw.choice([START, PAD, draw.randrange(FIRST, VOCAB)])

@@ -2,8 +2,9 @@
 
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite, isnan
+from math import isnan
 from typing import Any
 
 import pytest
@@ -16,10 +17,13 @@ from diptych.runtime import Generator
 from diptych.runtime.decoder import Sources
 from diptych.runtime.generation.steps import Hypothesis
 
-TOLERANCE = 1e-4
+# What float32 tells of a score beyond 100, as a negative length penalty makes them.
+TOLERANCE, RELATIVE = 1e-4, 1e-6
 # Beams that transformers never started, or gave up: it fills up with them where there is nothing else to return.
 GIVEN_UP = -1e6
 TRIES = 40
+# `exponential_decay_length_penalty` multiplies what `remove_invalid_values` has made of infinity.
+OVERFLOWN = 1e30
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Tally:
         self.events.update({"near-ties": len(near_ties[:1]), "sources": len(results)})
         self.near_ties += near_ties
         self.options.update([*case.options, *(["target_prefixes"] if case.prefixes else [])])
+        self.options.update([] if case.guesses is None else ["prompt_lookup_num_tokens"])
         self.options.update(["batch_size"] if case.batch_size and case.batch_size < len(case.sources) else [])
         for found in (one for hypotheses in results for one in hypotheses):
             self.events["hypotheses"] += 1
@@ -83,6 +88,8 @@ def theirs(learned: Learned, case: Case) -> Results:
 
 def ours(generator: Generator, case: Case) -> Results:
     given: dict[str, Any] = {} if case.batch_size is None else {"batch_size": case.batch_size}
+    if case.guesses is not None:
+        given["prompt_lookup_num_tokens"] = case.guesses
     if case.prefixes is not None:
         given["target_prefixes"] = [list(prefix) for prefix in case.prefixes]
     results = generator([list(source) for source in case.sources], **given, output_scores=True, **case.options)
@@ -95,18 +102,33 @@ def compare(learned: Learned, case: Case, tally: Tally) -> None:
     mine, wanted = ours(learned.ours[case.engine], case), theirs(learned, case)
     near_ties: list[str] = []
     for place, (found, expected) in enumerate(zip(mine, wanted, strict=True)):
-        if any(isnan(one.score) for one in expected):
-            assert all(isfinite(one.score) for one in found), f"source {place} of {case}: {found}"
-            tally.events["no numbers in transformers"] += 1
+        if not all(abs(one.score) < OVERFLOWN for one in expected):
+            assert not any(isnan(one.score) for one in found), f"source {place} of {case}: {found}"
+            tally.events["overflows in transformers"] += 1
         elif [one.ids for one in found] != [one.ids for one in expected]:
             told = f"source {place} of {case}:\n  ours   {found}\n  theirs {expected}"
-            assert _is_near_tie(learned, case, place, expected), told
+            assert is_near_tie(learned, case, place, expected), told
             near_ties.append(told)
         else:
             for one, other in zip(found, expected, strict=True):
-                assert one.score == pytest.approx(other.score, abs=TOLERANCE), (place, case, one, other)
-                assert one.token_scores == pytest.approx(other.token_scores, abs=TOLERANCE), (place, case, one, other)
+                assert one.score == pytest.approx(other.score, abs=TOLERANCE, rel=RELATIVE), (place, case, one, other)
+                assert one.token_scores == pytest.approx(other.token_scores, abs=TOLERANCE, rel=RELATIVE), (
+                    place,
+                    case,
+                    one,
+                    other,
+                )
     tally.add(case, wanted, near_ties)
+
+
+def target_scores(model: Any, case: Case, source: Sequence[int], target: list[int]) -> list[float]:
+    """Of each of the target's tokens, after the source, by one pass of transformers."""
+    ids = [START, *target] if case.is_pair else [*source, *target]
+    feeds = {"input_ids": torch.tensor([list(source)]), "decoder_input_ids": torch.tensor([ids])}
+    with torch.no_grad():
+        logits = model(**feeds if case.is_pair else {"input_ids": torch.tensor([ids])}).logits[0]
+    shares = logits.log_softmax(-1)[-len(target) - 1 : -1]
+    return shares.gather(1, torch.tensor(target)[:, None])[:, 0].tolist()
 
 
 def _as_found(hypothesis: Hypothesis) -> Found:
@@ -146,7 +168,7 @@ def _length(row: list[int], eos: list[int]) -> int:
     return next((place + 1 for place, token in enumerate(row) if token in eos), len(row))
 
 
-def _is_near_tie(learned: Learned, case: Case, place: int, expected: list[Found]) -> bool:
+def is_near_tie(learned: Learned, case: Case, place: int, expected: list[Found]) -> bool:
     """Whether two candidates were nearer to each other than four times the error of logits.
 
     Then scores wrong by twice that, of one candidate up and of another down, make us find what transformers found.

@@ -1,5 +1,7 @@
 """How far is too far."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,14 @@ def test_a_lucky_case_is_judged_like_the_others() -> None:
     found = pooled([lucky, usual], [9, 9])
     assert [each.own for each in found] == [1e-5, 1e-5]
     assert all(each.holds for each in found)
+
+
+def test_what_cancels_out_is_judged_by_the_scale_of_others() -> None:
+    """A score of one token may be next to 0, but not more exact than the numbers that it is the difference of."""
+    usual, cancelled = Deviation(1e-8, 1e-8, 1.0), Deviation(2e-7, 1e-9, 1e-2)
+    assert not cancelled.holds
+    assert pooled([usual, cancelled], [9, 1])[1].holds
+    assert not pooled([usual, replace(cancelled, error=2e-6)], [9, 1])[1].holds
 
 
 def test_what_is_longer_excuses_nothing() -> None:

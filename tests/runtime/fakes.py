@@ -97,6 +97,10 @@ class FakeDecoder:
         longest = max((len(state.prefixes[row]) for row in rows), default=0)
         state.cached = [state.cached[row][self.length(state) - longest :] for row in rows]
 
+    def part(self, state: FakeState) -> None:
+        state.rows_per_source = 1
+        state.owners = np.arange(len(state.cached))
+
     def join(self, state: FakeState, newcomers: FakeState) -> None:
         assert state.rows_per_source == newcomers.rows_per_source
         length = max(self.length(state), self.length(newcomers))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,7 +30,7 @@ def write(result: Any) -> bytes:
     return b"\n" if isinstance(result, InputError) else f"{result}!\n".encode()
 
 
-JOB = Job(lambda line: line, lambda texts: [shout(text) for text in texts], write)
+JOB = Job(lambda line: line, lambda texts, first: [shout(text) for text in texts], write)
 EXPECTED = b"ONE!\nTWO!\n\nFOUR!\nFIVE!\nSIX!\n\nEIGHT!\nNINE!\nTEN!\nELEVEN!\nTWELVE!\nTHIRTEEN!\n"
 
 
@@ -38,6 +39,17 @@ def run(target: Path, content: bytes = INPUT, job: Job = JOB, restart: bool = Fa
     with JournalledOutput(target, FACTS | facts, restart=restart) as output:
         reader = LineReader(BytesIO(content), "input")
         return job.run(chunks(reader, FIRST, MOST), output, Pace(None, lambda done, told: None))
+
+
+def counting() -> tuple[Job, list[int]]:
+    """The job, and how many texts each of its attempts was given."""
+    seen: list[int] = []
+
+    def attempt(texts: list[Any], first: int) -> list[Any]:
+        seen.append(len(texts))
+        return JOB.attempt(texts, first)
+
+    return replace(JOB, attempt=attempt), seen
 
 
 def assert_done(target: Path, expected: bytes = EXPECTED) -> None:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from fakes import DEPTH, HEADS, VOCAB, FakeDecoderGraph, FakeEncoder, logits_alone
+from fakes import DEPTH, HEADS, VOCAB, FakeCausalGraph, FakeDecoderGraph, FakeEncoder, logits_alone
+from mixing import Mix
 
 from diptych.runtime import ports
 from diptych.runtime.decoder import CachedDecoder, CacheState, Sources
-from diptych.runtime.errors import BundleError
+from diptych.runtime.errors import BundleError, EngineError
 from diptych.runtime.graph import Array, Arrays, Shape
 
 SOURCES = [[3, 4, 5, 6], [7], [2, 9, 3, 3, 8, 1], [5, 5]]
@@ -247,43 +248,16 @@ def test_a_batch_that_others_join_and_leave_does_not_grow() -> None:
     assert max(feeds[ports.DECODER_ATTENTION_MASK].shape[1] for feeds in graph.feeds) == 4
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_rows_decode_as_if_alone_whatever_happens(seed: int) -> None:
-    """Start, join, select, trim and step at random, ragged sources and prompts, one to three rows of each source."""
-    random = np.random.default_rng(seed)
-    decoder, _, _ = make()
-    rows_per_source = int(random.integers(1, 4))
-
-    def begin(count: int) -> tuple[CacheState, list[list[int]], list[list[int]]]:
-        sources = [random.integers(0, VOCAB, random.integers(1, 8)).tolist() for _ in range(count)]
-        rows = [source for source in sources for _ in range(rows_per_source)]
-        prompts = [random.integers(0, VOCAB, random.integers(1, 5)).tolist() for _ in rows]
-        longest = max(map(len, prompts))
-        state = decoder.start(Sources.pad(sources, 0), rows_per_source)
-        decoder.step(state, np.array([[-1] * (longest - len(prompt)) + prompt for prompt in prompts]))
-        return state, rows, prompts
-
-    state, owners, targets = begin(2)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("looks_back", [True, False])
+def test_rows_decode_as_if_alone_whatever_happens(seed: int, looks_back: bool) -> None:
+    decoder = make()[0] if looks_back else CachedDecoder(None, FakeCausalGraph())
+    mix = Mix(decoder, VOCAB, seed, longest_source=8 if looks_back else 0)
     for _ in range(14):
-        match random.choice(["join", "select", "step", "step", "trim"]):
-            case "join" if len(owners) < 12:
-                newcomers, more, prompts = begin(int(random.integers(1, 3)))
-                decoder.join(state, newcomers)
-                owners, targets = owners + more, targets + prompts
-            case "select" if len(owners) > rows_per_source:
-                groups = random.permutation(len(owners) // rows_per_source)
-                groups = groups[: max(1, len(groups) - 1)] * rows_per_source
-                rows = np.concatenate(
-                    [first + random.integers(0, rows_per_source, rows_per_source) for first in groups]
-                )
-                decoder.select(state, rows)
-                owners, targets = [owners[row] for row in rows], [targets[row] for row in rows]
-            case "trim" if min(map(len, targets)) > 2:
-                decoder.trim(state, decoder.length(state) - 1)
-                targets = [target[:-1] for target in targets]
-        new = random.integers(0, VOCAB, (len(owners), random.integers(1, 3)))
-        targets = [[*target, *row] for target, row in zip(targets, new.tolist(), strict=True)]
-        assert_alone(decoder.step(state, new), owners, targets)
+        logits = mix.turn()
+        np.testing.assert_allclose(logits, mix.expected(), atol=1e-4)
+        longest = max(map(len, mix.targets))
+        assert decoder.length(mix.state) >= longest
 
 
 def test_attention_is_that_of_the_last_step() -> None:
@@ -335,6 +309,19 @@ def test_trimmed_rows_go_on_from_what_is_left(length: int) -> None:
     expected = np.concatenate([targets[:, :length], again], axis=1)
     assert_alone(decoder.step(state, again), SOURCES, expected.tolist())
     assert len(encoder.runs) == 1
+
+
+def test_a_step_that_fails_can_be_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, _, graph = make()
+    state = decoder.start(Sources.pad(SOURCES, 0), 1)
+    targets = random_targets(len(SOURCES), 4)
+    decoder.step(state, targets[:, :2])
+    with monkeypatch.context() as patched:
+        patched.setattr(graph, "run", lambda *_: (_ for _ in ()).throw(EngineError("out of memory")))
+        with pytest.raises(EngineError, match="out of memory"):
+            decoder.step(state, targets[:, 2:])
+    assert decoder.length(state) == 2
+    assert_alone(decoder.step(state, targets[:, 2:]), SOURCES, targets.tolist())
 
 
 def test_padding_on_the_left_of_targets_is_not_seen() -> None:

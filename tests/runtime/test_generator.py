@@ -9,7 +9,7 @@ from fakes import POSITIONS, VOCAB, FakeDecoderGraph, FakeEncoder, logits_alone
 from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.errors import InputError, OptionError
 from diptych.runtime.generation.generator import Generator
-from diptych.runtime.generation.strategies import Hypothesis
+from diptych.runtime.generation.steps import Hypothesis
 from diptych.runtime.manifest import Manifest, SpecialTokens
 
 START, EOS, PAD = 2, 1, 0
@@ -59,8 +59,13 @@ def test_greedy_ids_are_the_likeliest_of_an_uncached_pass() -> None:
 
 def test_sources_of_like_length_are_decoded_together() -> None:
     generator, encoder = make()
-    generator(RAGGED, batch_size=3)
-    assert encoder.runs == [(3, 2), (3, 4), (2, 7)]
+    generator(RAGGED)
+    assert encoder.runs == [(8, 7)]
+    encoder.runs.clear()
+    generator(RAGGED, batch_tokens=8)
+    assert sum(rows for rows, _ in encoder.runs) == 8
+    assert all(rows * width <= 8 for rows, width in encoder.runs)
+    assert sum(rows * width for rows, width in encoder.runs) <= sum(map(len, RAGGED)) + 3
 
 
 def test_no_sources_give_no_results() -> None:
@@ -101,10 +106,32 @@ def test_a_stream_is_the_greedy_ids(options: dict[str, Any]) -> None:
         assert list(generator.stream(source, **options)) == generator([source], **options)[0][0].ids
 
 
-def test_a_stream_is_greedy_whatever_the_bundle_prefers() -> None:
+def test_a_stream_is_the_best_hypothesis_of_the_search_that_is_preferred() -> None:
     preferring, _ = make(num_beams=4, num_return_sequences=2)
-    plain, _ = make()
-    assert list(preferring.stream(RAGGED[0])) == plain([RAGGED[0]])[0][0].ids
+    for source in RAGGED:
+        assert list(preferring.stream(source)) == preferring([source])[0][0].ids
+        assert list(preferring.stream(source, num_beams=1)) == preferring([source], num_beams=1)[0][0].ids
+
+
+@pytest.mark.parametrize("early_stopping", [True, False, "never"])
+def test_beams_are_streamed_as_far_as_they_agree(early_stopping: bool | str) -> None:
+    options = {"num_beams": 3, "early_stopping": early_stopping, "max_new_tokens": 14}
+    early = 0
+    for source in RAGGED:
+        encoder, decoder = FakeEncoder(), FakeDecoderGraph()
+        manifest = Manifest("translate", "bart", SpecialTokens(PAD, (EOS,), START), VOCAB, SOURCE_POSITIONS, POSITIONS)
+        generator = Generator(CachedDecoder(encoder, decoder), manifest)
+        steps = [len(decoder.feeds) for _ in generator.stream(source, **options)]
+        assert all(step > place for place, step in enumerate(steps))
+        early += steps[0] < len(decoder.feeds)
+    assert early >= 3
+
+
+def test_several_samples_are_streamed_when_they_are_ranked() -> None:
+    generator, _ = make()
+    options = {"do_sample": True, "num_return_sequences": 3, "seed": 1}
+    for source in RAGGED:
+        assert list(generator.stream(source, **options)) == generator([source], **options)[0][0].ids
 
 
 def test_a_stream_gives_each_id_as_soon_as_it_is_chosen() -> None:
@@ -163,5 +190,5 @@ def test_ids_and_scores_are_plain_numbers(num_beams: int) -> None:
 @pytest.mark.parametrize("num_beams", [1, 2])
 def test_every_source_has_a_hypothesis_even_if_options_leave_no_token(num_beams: int) -> None:
     generator, _ = make(eos=(EOS,))
-    results = generator(RAGGED, num_beams=num_beams, suppress_tokens=[EOS], forced_eos_token_id=EOS)
+    results = generator(RAGGED, num_beams=num_beams, suppress_tokens=list(range(VOCAB)))
     assert [len(found) for found in results] == [1] * len(RAGGED)

@@ -7,6 +7,7 @@ import pytest
 from diptych.runtime.errors import DiptychError, OptionError
 from diptych.runtime.generation.options import GenerationOptions
 
+INF, NAN = float("inf"), float("nan")
 WHOLE_NUMBERS = {
     "num_beams": 1,
     "max_length": 1,
@@ -15,6 +16,9 @@ WHOLE_NUMBERS = {
     "min_new_tokens": 0,
     "num_return_sequences": 1,
     "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "top_k": 0,
+    "seed": 0,
     "forced_bos_token_id": 0,
 }
 BAD_WHOLE_NUMBERS = [
@@ -36,8 +40,28 @@ BAD_OTHERS = [
     *[
         (name, value)
         for name in ("suppress_tokens", "begin_suppress_tokens")
-        for value in ("ab", 5, ["a"], [1.5], [-1], [True], [[1]], {})
+        for value in ("ab", 2.5, ["a"], [1.5], [-1], [True], [[1]], {})
     ],
+    *[
+        (name, value)
+        for name in ("temperature", "typical_p", "top_h")
+        for value in (0, 0.0, -0.5, 101, "1", True, float("nan"), [])
+    ],
+    *[
+        (name, value)
+        for name in ("top_p", "min_p", "epsilon_cutoff", "eta_cutoff", "min_alternative_expansion_prob")
+        for value in (-0.1, 1.01, "1", True, float("nan"), [])
+    ],
+    *[(name, value) for name in ("do_sample", "renormalize_logits") for value in (1, 0, "true", None, [])],
+    *[
+        ("sequence_bias", value)
+        for value in ([[[], 1.0]], [[[-1], 1.0]], [[[1.5], 1.0]], [[[1], INF]], [[[1], NAN]], {(-1,): 1.0}, {(): 1.0})
+    ],
+    *[
+        ("exponential_decay_length_penalty", value)
+        for value in (5, "ab", [1], [1, 2, 3], [-1, 2.0], [1.5, 2.0], [1, "2"], [1, True])
+    ],
+    *[("stop_strings", value) for value in (5, [""], "", ["a", 5], [["a"]])],
     *[("forced_eos_token_id", value) for value in ("ab", ["a"], [1.5], -1, [-1], [True], [[1]])],
 ]
 BAD_AND_NOT_EVEN_ITERABLE = [("forced_eos_token_id", 2.5), ("forced_eos_token_id", True)]
@@ -69,6 +93,11 @@ def test_a_bad_value_is_refused_by_the_option_s_name(name: str, value: Any) -> N
         ("length_penalty", -0.5),
         ("length_penalty", 2),
         ("repetition_penalty", 0.5),
+        ("temperature", 0.01),
+        ("top_p", 0),
+        ("top_p", 1.0),
+        ("min_p", None),
+        ("typical_p", 1.0),
         ("early_stopping", True),
         ("early_stopping", "never"),
     ],
@@ -85,6 +114,17 @@ def test_a_good_value_is_kept_as_it_is(name: str, value: Any) -> None:
         ("bad_words_ids", [[1, 2], [3]], ((1, 2), (3,))),
         ("bad_words_ids", [], ()),
         ("suppress_tokens", [4, 0], (4, 0)),
+        ("suppress_tokens", 5, (5,)),
+        ("eos_token_id", 2, (2,)),
+        ("eos_token_id", [2, 7], (2, 7)),
+        ("eos_token_id", None, None),
+        ("sequence_bias", [[[1, 2], 3.5], [[4], -1]], (((1, 2), 3.5), ((4,), -1.0))),
+        ("sequence_bias", {(1, 2): 3.5}, (((1, 2), 3.5),)),
+        ("sequence_bias", None, ()),
+        ("exponential_decay_length_penalty", [3, 1.5], (3, 1.5)),
+        ("exponential_decay_length_penalty", None, None),
+        ("stop_strings", "fin", ("fin",)),
+        ("stop_strings", ["fin", "été\n"], ("fin", "été\n")),
         ("begin_suppress_tokens", [], ()),
         ("forced_eos_token_id", 3, (3,)),
         ("forced_eos_token_id", 0, (0,)),
@@ -212,3 +252,40 @@ def test_fewer_beams_than_the_checkpoint_returns_are_no_conflict() -> None:
     assert options.updated({"num_beams": 5}).num_return_sequences == 3
     with pytest.raises(OptionError, match="num_return_sequences"):
         options.updated({"num_beams": 1, "num_return_sequences": 3})
+
+
+@pytest.mark.parametrize("name", ["max_time", "guidance_scale", "num_beam_groups", "use_cache"])
+def test_a_refused_option_says_why(name: str) -> None:
+    with pytest.raises(OptionError, match=rf"^{name} is not supported: \w.{{20}}"):
+        GenerationOptions().updated({"num_beams": 2, name: 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patience": 2.0}, r"patience.*num_beams"),
+        ({"coverage_penalty": 0.2}, r"coverage_penalty.*num_beams"),
+        ({"num_beams": 4, "patience": 0.5, "num_return_sequences": 3}, r"num_return_sequences.*patience"),
+        ({"alternatives": 3, "do_sample": True}, r"alternatives.*do_sample"),
+        ({"prompt_lookup_num_tokens": 3, "num_beams": 2}, r"prompt_lookup_num_tokens.*greedy"),
+        ({"prompt_lookup_num_tokens": 3, "do_sample": True}, r"prompt_lookup_num_tokens.*greedy"),
+        ({"json_schema": {}, "regex": "a+"}, r"only one of json_schema, regex, grammar"),
+    ],
+)
+def test_options_that_leave_each_other_no_meaning_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        GenerationOptions.from_mapping(options)
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_k", "top_p", "seed"])
+def test_an_option_of_sampling_is_refused_in_a_call_that_does_not_sample(name: str) -> None:
+    with pytest.raises(OptionError, match=rf"^{name} .*do_sample"):
+        GenerationOptions().check_asked({name: 1})
+    GenerationOptions(do_sample=True).check_asked({name: 1})
+    GenerationOptions().check_asked({"num_beams": 1})
+
+
+def test_sampling_returns_as_many_sequences_as_are_asked_for() -> None:
+    assert GenerationOptions(do_sample=True, num_return_sequences=5).num_return_sequences == 5
+    with pytest.raises(OptionError, match="num_return_sequences"):
+        GenerationOptions(do_sample=True, num_beams=2, num_return_sequences=5)

@@ -37,15 +37,19 @@ def make(**defaults: Any) -> tuple[Generator, FakeCausalGraph]:
         {"max_length": 10, "forced_eos_token_id": EOS},
         {"begin_suppress_tokens": [2, 3, 4, 5]},
         {"bad_words_ids": [[2], [3, 4]]},
+        {"encoder_repetition_penalty": 3.0, "encoder_no_repeat_ngram_size": 2},
+        {"exponential_decay_length_penalty": (2, 1.3), "sequence_bias": [[[9, 9], -4.0], [[2], 1.5]]},
         {"max_new_tokens": None},
     ],
     ids=str,
 )
-def test_a_ragged_batch_gives_what_each_prompt_gives_alone(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("batch_size", [2, 32])
+def test_a_ragged_batch_gives_what_each_prompt_gives_alone(options: dict[str, Any], batch_size: int) -> None:
+    """Those that join later find others far ahead."""
     generator, _ = make()
     alone = [generator([prompt], **options)[0] for prompt in PROMPTS]
     assert len({tuple(found[0].ids) for found in alone}) > 3, "results must differ for their order to show"
-    together = generator(PROMPTS, **options)
+    together = generator(PROMPTS, batch_size=batch_size, **options)
     assert [[item.ids for item in found] for found in together] == [[item.ids for item in found] for found in alone]
     scores = [[item.score for item in found] for found in together]
     np.testing.assert_allclose(scores, [[item.score for item in found] for found in alone], atol=1e-4)

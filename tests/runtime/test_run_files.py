@@ -1,8 +1,10 @@
 """What `diptych run` does to files: nothing is lost, nothing is half-written."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,74 @@ def test_an_output_is_replaced_when_it_is_whole(bundle: Path, lines: Path, tmp_p
 
 def test_an_output_that_cannot_be_written_is_told(bundle: Path, tmp_path: Path) -> None:
     assert_refused(run(bundle, "Hello.", "--output", tmp_path / "no" / "such" / "folder.txt"), 1)
+
+
+@pytest.mark.parametrize("kind", ["partial", "journal"])
+def test_the_input_is_not_what_an_output_is_kept_in(bundle: Path, lines: Path, tmp_path: Path, kind: str) -> None:
+    source = lines.rename(tmp_path / f"french.txt.{kind}")
+    before = source.read_bytes()
+    assert_refused(run(bundle, "--input", source, "--output", tmp_path / "french.txt"), 2)
+    assert source.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [source]
+
+
+def test_a_missing_folder_is_told_before_anything_is_opened(tmp_path: Path) -> None:
+    result = run(tmp_path / "no bundle", "Hello.", "--output", tmp_path / "absent" / "french.txt")
+    assert_refused(result, 1)
+    assert f"there is no folder {tmp_path / 'absent'}".encode() in result.stderr
+
+
+def test_restart_is_of_an_output(bundle: Path) -> None:
+    assert_refused(run(bundle, "Hello.", "--restart"), 2)
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")
+def test_what_is_open_already_is_written_as_it_is(bundle: Path, tmp_path: Path) -> None:
+    """Neither replaced nor emptied."""
+    expected = run(bundle, "Hello.").stdout
+    assert run(bundle, "Hello.", "--output", "/dev/stdout").stdout == expected
+    with (tmp_path / "log").open("ab") as log:
+        log.write(b"before\n")
+        log.flush()
+        command = [str(DIPTYCH), "run", str(bundle), "Hello.", "--num-beams", "1", "--output", "/dev/stdout"]
+        assert subprocess.run(command, stdout=log, check=False).returncode == 0
+    assert (tmp_path / "log").read_bytes() == b"before\n" + expected
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a signal")
+def test_an_interrupted_job_is_gone_on_with(bundle: Path, tmp_path: Path) -> None:
+    """Its input is a pipe that gives forty lines and then waits."""
+    target, texts = tmp_path / "french.txt", "".join(f"Hello {number}.\n" for number in range(50))
+    command = [str(DIPTYCH), "run", str(bundle), "--threads", "1", "--num-beams", "1", "--max-new-tokens", "4"]
+    expected = subprocess.run(command, input=texts.encode(), capture_output=True, check=True).stdout
+    command += ["--output", str(target)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stderr
+        process.stdin.write("".join(texts.splitlines(keepends=True)[:40]).encode())
+        process.stdin.flush()
+        journal = tmp_path / "french.txt.journal"
+        while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") == 2):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+        told = process.stderr.read().decode()
+    assert process.returncode == 130
+    assert told == f"32 lines are kept in {target}.partial; the same command goes on after them.\nInterrupted.\n"
+    result = subprocess.run(command, input=texts.encode(), capture_output=True, check=False)
+    assert (result.returncode, result.stderr, target.read_bytes()) == (0, b"", expected)
+    assert [*tmp_path.iterdir()] == [target]
+
+
+def test_rows_of_json(bundle: Path, lines: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "Hello."}\n"Thank you."\n{"txt": "Hello."}\n', encoding="utf-8")
+    result = run(bundle, "--input", rows)
+    assert result.returncode == 1
+    assert result.stdout == run(bundle, "--input", lines).stdout + b"\n"
+    assert result.stderr == b"line 3: unknown key 'txt'; known are text, target_prefix\n"
+    assert run(bundle, '"Hello."', "--input-format", "jsonl").stdout == run(bundle, "Hello.").stdout
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

@@ -13,7 +13,7 @@ from diptych.runtime.generation.endings import Endings
 from diptych.runtime.generation.greedy import Greedy
 from diptych.runtime.generation.history import PADDING
 from diptych.runtime.generation.loop import decode
-from diptych.runtime.generation.requests import Request, Waiting
+from diptych.runtime.generation.requests import Request, Room, Waiting
 from diptych.runtime.graph import Array
 from diptych.runtime.manifest import Manifest
 
@@ -148,7 +148,7 @@ class Decoding:
         sources = [ids[mask == 1].tolist() for ids, mask in zip(self.sources.ids, self.sources.mask, strict=True)]
         requests = map(Request, range(_SOURCES), sources, prompts, limits)
         search = Greedy(Endings(()))
-        for _ in decode(self.decoder, Waiting(requests, _SOURCES), search, (), pad_id=self.manifest.tokens.pad):
+        for _ in decode(self.decoder, Waiting(requests, Room(_SOURCES)), search, (), pad_id=self.manifest.tokens.pad):
             pass
         found = {row: hypotheses[0] for row, hypotheses in search.take_finished()}
         for row, prompt in enumerate(prompts):
@@ -185,4 +185,4 @@ class Decoding:
         state = self.decoder.start(sources or self.sources, rows)
         steps = np.split(ids, np.cumsum(chunks)[:-1], axis=1) if chunks else [ids]
         logits = [self.decoder.forward(state, step) for step in steps if step.size]
-        return state.past, np.concatenate(logits, axis=1)
+        return self.decoder.memory.arrays(state.past), np.concatenate(logits, axis=1)

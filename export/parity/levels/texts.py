@@ -6,6 +6,7 @@ from typing import Any
 
 import tokenizers
 
+from diptych.export.parity.levels.tokens import PLAIN
 from diptych.export.parity.report import UNREADABLE, AnswerReport, TextReport
 from diptych.export.parity.sides import Engines, cached_decoder
 from diptych.runtime import ports
@@ -47,7 +48,9 @@ def compare_texts(
     task: Task[Any, Any], reference: Task[Any, Any], lines: Sequence[str], tolerance: float, near: NearTie
 ) -> list[AnswerReport]:
     """What both say of each line, of one that they cannot read its error. tolerance: of scores, absolute."""
-    options = {"max_new_tokens": _new_tokens(task)} if isinstance(task, TextGenerator) else {}
+    options: dict[str, Any] = {}
+    if isinstance(task, TextGenerator):
+        options = {**PLAIN, "num_return_sequences": 1, "max_new_tokens": _new_tokens(task)}
     answers = []
     for line in lines:
         found, expected = (_answer(each, line, options) for each in (task, reference))

@@ -18,9 +18,11 @@ NEW_TOKENS = 12
 SOURCE_LENGTHS = (1, *(2 + index % 29 for index in range(101)))
 # At most so many of the decoded sources may be near-ties, or one.
 NEAR_TIES = 0.01
+# Whatever the checkpoint's defaults: chance decides nothing, texts stop nothing, and every token is a step.
+PLAIN: dict[str, Any] = {"do_sample": False, "stop_strings": (), "prompt_lookup_num_tokens": None}
 SEARCHES: dict[str, dict[str, Any]] = {
-    "greedy": {"num_beams": 1, "num_return_sequences": 1},
-    "beam 4": {"num_beams": 4, "num_return_sequences": 2},
+    "greedy": {"num_beams": 1, "num_return_sequences": 1, **PLAIN},
+    "beam 4": {"num_beams": 4, "num_return_sequences": 2, **PLAIN},
 }
 # Decades of the margin between the best two logits, in halves.
 _EDGES = [half / 2 for half in range(-14, 7)]

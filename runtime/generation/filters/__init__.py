@@ -67,7 +67,7 @@ def _of_places(options: GenerationOptions, eos: Sequence[int]) -> list[Filter]:
         filters.append(forbid(eos, too_short))
     if options.forced_bos_token_id is not None:
         filters.append(force([options.forced_bos_token_id], is_first))
-    if options.forced_eos_token_id:
+    if options.forced_eos_token_id and not options.constrained:  # An EOS says that a text obeys its grammar.
         filters.append(force(options.forced_eos_token_id, is_last))
     if options.remove_invalid_values:
         filters.append(remove_invalid_values)

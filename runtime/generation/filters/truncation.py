@@ -53,7 +53,7 @@ def min_p(share: float, least: int) -> Rule:
     def rule(scores: Array) -> Array:
         probabilities = _softmax(scores)
         kept = probabilities >= share * probabilities.max(axis=1, keepdims=True)
-        return kept | _likeliest(probabilities, least)
+        return kept if least == 1 else kept | _likeliest(probabilities, least)
 
     return rule
 
@@ -69,15 +69,16 @@ def typical_p(mass: float, least: int) -> Rule:
         while True:
             places = np.argpartition(typicality, size - best, axis=1)[:, size - best :]
             ranked = np.take_along_axis(typicality, places, axis=1)
-            order = np.argsort(-ranked, axis=1, kind="stable")
-            ranked, places = np.take_along_axis(ranked, order, axis=1), np.take_along_axis(places, order, axis=1)
+            order = np.argsort(-ranked, axis=1)
+            places = np.take_along_axis(places, order, axis=1)
             total = np.cumsum(np.take_along_axis(probabilities, places, axis=1), axis=1, dtype=np.float64)
             before = (_float32(total) < mass).sum(axis=1, keepdims=True)
             if best == size or (before < best).all():
                 break
             best = min(size, best * _LONGER)
-        kept = typicality >= np.take_along_axis(ranked, np.minimum(before, best - 1), axis=1)
-        return kept | _likeliest(typicality, least)
+        last = np.take_along_axis(places, np.minimum(before, best - 1), axis=1)
+        kept = typicality >= np.take_along_axis(typicality, last, axis=1)
+        return kept if least == 1 else kept | _likeliest(typicality, least)
 
     return rule
 
@@ -130,6 +131,8 @@ def _largest(scores: Array, bound: Array, counts: Array) -> Array:
 
 def _bound(scores: Array, count: int) -> Array:
     """The `count`th largest of each row [R, 1], or the smallest."""
+    if count == 1:
+        return np.asarray(scores.max(axis=1, keepdims=True))
     place = max(0, scores.shape[1] - count)
     return np.partition(scores, place, axis=1)[:, place, None]
 

@@ -1,0 +1,64 @@
+"""Where a command's sessions run: `--provider` and what belongs to it, as one decorator."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from diptych.runtime.memory_limit import read_size
+from diptych.runtime.providers import settings_for
+
+
+class _KeyValue(click.ParamType[tuple[str, str]]):
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        key, equals, rest = str(value).partition("=")
+        if not key or not equals:
+            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
+        return key, rest
+
+
+def provider_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--provider`, `--strict-provider`, `--provider-option`, `--threads`, `--memory-limit`: as `settings`."""
+
+    @click.option(
+        "--provider",
+        default="cpu",
+        show_default=True,
+        metavar="NAME[,NAME]...",
+        help="Execution provider: cpu, cuda, openvino, …; of several, the first that works.",
+    )
+    @click.option("--strict-provider", is_flag=True, help="Fail where an operator would fall back to the CPU.")
+    @click.option(
+        "--provider-option",
+        "provider_option",
+        type=_KeyValue(),
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="An option of the provider, by its own name; may be repeated.",
+    )
+    @click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0 is one per core.")
+    @click.option("--memory-limit", metavar="SIZE", help="Most memory in use, 2GB say; batches are as it allows.")
+    @functools.wraps(command)
+    def with_settings(
+        *arguments: Any,
+        provider: str,
+        strict_provider: bool,
+        provider_option: tuple[tuple[str, str], ...],
+        threads: int,
+        memory_limit: str | None,
+        **rest: Any,
+    ) -> Any:
+        chosen = dict(provider_option)
+        settings = settings_for(
+            provider,
+            threads=threads,
+            strict_provider=strict_provider,
+            provider_options=chosen,
+            memory_limit=None if memory_limit is None else read_size(memory_limit),
+        )
+        return command(*arguments, settings=settings, **rest)
+
+    return with_settings
