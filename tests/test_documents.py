@@ -4,9 +4,13 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from diptych.runtime.generation.refused import REFUSED
+from diptych.runtime.tasks.generate import TextOptions
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (
@@ -14,7 +18,10 @@ DOCUMENTS = (
     "docs/checkpoints.md",
     "docs/your-own-model.md",
     "docs/tasks.md",
+    "docs/decoding.md",
     "docs/constrained.md",
+    "docs/corpora.md",
+    "docs/providers.md",
     "docs/bundle.md",
 )
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -53,6 +60,14 @@ def test_every_link_leads_somewhere() -> None:
         path = ROOT / document
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{document}: {target}"
+
+
+def test_every_option_of_decoding_is_told() -> None:
+    told = (ROOT / "docs" / "decoding.md").read_text(encoding="utf-8")
+    for option in fields(TextOptions):
+        assert f"`{option.name}`" in told
+    for name in set(re.findall(r"^\| `(\w+)` \|", told, re.MULTILINE)) - REFUSED.keys():
+        assert name in TextOptions.__dataclass_fields__
 
 
 def run(command: list[str], folder: Path) -> None:

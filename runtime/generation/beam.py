@@ -6,11 +6,11 @@ from itertools import takewhile
 import numpy as np
 
 from diptych.runtime.generation.endings import Endings
-from diptych.runtime.generation.greedy import UNFINISHED
+from diptych.runtime.generation.greedy import UNFINISHED, perturbed
 from diptych.runtime.generation.history import History
 from diptych.runtime.generation.options import GenerationOptions
 from diptych.runtime.generation.requests import Request
-from diptych.runtime.generation.scores import log_softmax, top
+from diptych.runtime.generation.scores import check, log_softmax, top
 from diptych.runtime.generation.steps import Choice, Finished, Hypothesis, Progress, Step, hypothesis
 from diptych.runtime.graph import Array
 
@@ -79,6 +79,8 @@ class Beam:
             divisors = _powers(history.counts[rows], self.options.length_penalty)
             alive = self.running[place] > UNFINISHED / 2
             scores = self.running[place] / divisors + ~alive * UNFINISHED
+            if self.options.coverage_penalty:
+                scores[alive] += [self._uncovered(history, row) for row in np.array(rows)[alive]]
             now = [hypothesis(history, row, float(score)) for row, score in zip(rows, scores, strict=True)]
             self._merge(place, scores, list(np.flatnonzero(alive)), now)
         self._leave(~stopped)
@@ -101,14 +103,9 @@ class Beam:
         return taken
 
     def _draw(self, totals: Array) -> tuple[Array, Array]:
-        """Candidates drawn without replacement by the softmax of their totals, in the order they were drawn.
-
-        The Gumbel trick (Kool et al. 2019): the largest of totals plus noise are such a draw.
-        """
-        noisy = np.full(totals.shape, -np.inf)
-        for source, chance in enumerate(self._chances):
-            allowed = np.flatnonzero(totals[source] > -np.inf)
-            noisy[source, allowed] = totals[source, allowed] + chance.gumbel(size=len(allowed))
+        """Candidates drawn without replacement by the softmax of their totals, in the order they were drawn."""
+        check(totals)
+        noisy = np.stack([perturbed(*pair) for pair in zip(totals, self._chances, strict=True)])
         _, index = top(noisy, self.candidates)
         return np.take_along_axis(totals, index, axis=1), index
 
@@ -124,7 +121,8 @@ class Beam:
         for source in np.flatnonzero(ended.any(axis=1)):
             candidates = np.flatnonzero(ended[source])
             if self.options.coverage_penalty:
-                scores[source, candidates] += [self._uncovered(step, row) for row in rows[source, candidates]]
+                uncovered = [self._uncovered(step.history, row, step.looked) for row in rows[source, candidates]]
+                scores[source, candidates] += uncovered
             now: list[Hypothesis | None] = [None] * len(scores[source])
             for place in candidates:
                 row, token = int(rows[source, place]), int(tokens[source, place])
@@ -139,11 +137,15 @@ class Beam:
         self.finished[source] = both[best]
         self.found[source] = [every[place] for place in best]
 
-    def _uncovered(self, step: Step, row: int) -> float:
-        """β · Σ log min(attention, 1) over the source's tokens that got any (Wu et al. 2016)."""
-        assert step.looked is not None
-        got = step.history.attention[row].sum(axis=0) + step.looked[row][: step.history.attention.shape[2]]
-        got = got[(step.history.sources[row] >= 0) & (got > 0)]
+    def _uncovered(self, history: History, row: int, looked: Array | None = None) -> float:
+        """β · Σ log min(attention, 1) over the source's tokens that got any (Wu et al. 2016).
+
+        looked [R, S]: the attention of a last token that is not in the history yet.
+        """
+        got = history.attention[row].sum(axis=0)
+        if looked is not None:
+            got = got + looked[row][: len(got)]
+        got = got[(history.sources[row] >= 0) & (got > 0)]
         return self.options.coverage_penalty * float(np.log(np.minimum(got, 1.0)).sum())
 
     def _can_improve(self, history: History) -> Array:

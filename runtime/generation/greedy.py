@@ -40,7 +40,7 @@ class Greedy:
         every = np.arange(len(step.history))
         tokens = self.pick(step.scores)
         check(step.scores[every, tokens])
-        gained = log_softmax(step.scores)[every, tokens]
+        gained = np.maximum(log_softmax(step.scores)[every, tokens], UNFINISHED)
         self._totals = self._totals + gained
         done = self.endings.reached(step.history, every, tokens)
         for row in np.flatnonzero(done).tolist():
@@ -119,11 +119,18 @@ class Sampling(Greedy):
 
 
 def draw(scores: Array, chance: np.random.Generator) -> int:
-    """One of the tokens [V], by the softmax of their scores, in float64."""
+    """One of the tokens [V], by the softmax of their scores."""
     check(scores)
+    return int(perturbed(scores, chance).argmax())
+
+
+def perturbed(scores: Array, chance: np.random.Generator) -> Array:
+    """Scores [N] plus Gumbel noise, in float64: the largest are draws by their softmax, without replacement.
+
+    Kool et al. 2019. Each place has noise of its own, whatever is allowed beside it: scores that differ in their last
+    digits, as they do from batch to batch, hardly ever give another draw.
+    """
     allowed = np.flatnonzero(scores > -np.inf)
-    if not len(allowed):
-        return int(scores.argmax())
-    weights = np.exp(scores[allowed].astype(np.float64) - float(scores[allowed].max()))
-    heights = np.cumsum(weights)
-    return int(allowed[min(np.searchsorted(heights, chance.random() * heights[-1], side="right"), len(allowed) - 1)])
+    noisy = np.full(len(scores), -np.inf)
+    noisy[allowed] = scores[allowed] - np.log(-np.log(chance.random(len(scores))[allowed]))
+    return noisy

@@ -81,7 +81,9 @@ class GenerationOptions:
     alternatives: int | None = kinds.whole_number(
         None, "so many of the likeliest first tokens, each continued by itself", 1, MOST_BEAMS
     )
-    min_alternative_expansion_prob: float = kinds.share(0.0, "alternatives less probable than this are left out")
+    min_alternative_expansion_prob: float = kinds.share(
+        0.0, "alternatives less probable than this are left out, except the likeliest"
+    )
     repetition_penalty: float = _penalty("above 1, tokens already generated become less likely")
     encoder_repetition_penalty: float = _penalty("above 1, tokens of the source become more likely")
     no_repeat_ngram_size: int = kinds.whole_number(0, "no sequence of this many tokens occurs twice")

@@ -4,6 +4,7 @@ The tokens are those of greedy search, whatever is guessed; only the steps are f
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import TypeVar
 
 import numpy as np
@@ -52,7 +53,9 @@ def speculate(
         decoder.trim(state, known + place)
         unread = history.ids[:, -1:]
         room = int(history.left[0]) - 1
-        guessed = look_up([*request.source], history.ids[0].tolist(), min(guesses, room), longest)
+        found = look_up([*request.source], history.ids[0].tolist(), min(guesses, room), longest)
+        # What is read may have a larger vocabulary than what is said.
+        guessed = list(takewhile(lambda token: token < logits.shape[-1], found))
 
 
 def look_up(source: Sequence[int], ids: Sequence[int], guesses: int, longest: int) -> list[int]:

@@ -182,7 +182,7 @@ def _filters(case: Case, draw: random.Random) -> dict[str, Any]:
         "forced_bos_token_id": draw.randrange(FIRST, VOCAB),
         "forced_eos_token_id": draw.choice([EOS, draw.randrange(FIRST, VOCAB), [EOS, draw.randrange(FIRST, VOCAB)]]),
         "sequence_bias": {tuple(words(draw.randint(1, 3))): draw.uniform(-6, 6) for _ in range(draw.randint(1, 20))},
-        "exponential_decay_length_penalty": (draw.randint(0, 6), draw.choice([0.8, 1.05, 1.2, 1.5])),
+        "exponential_decay_length_penalty": (draw.randint(0, 6), draw.choice([0.8, 1.05, 1.2])),
         "renormalize_logits": True,
         "remove_invalid_values": True,
         "eos_token_id": draw.choice([[EOS], [FINAL[0]], *([EOS, *some(count)] for count in (1, 2, 8, 30))]),

@@ -13,7 +13,14 @@ import torch
 from tasks.checkpoints import byte_pairs, save, sentence_pieces
 from tasks.texts import LINES, TEXTS
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPT2Tokenizer, T5Config, T5ForConditionalGeneration
+from transformers import (
+    AutoTokenizer,
+    BartConfig,
+    BartForConditionalGeneration,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPT2Tokenizer,
+)
 from transformers.generation.stopping_criteria import StopStringCriteria
 
 from diptych.export import export_checkpoint
@@ -106,13 +113,15 @@ def gpt2(folder: Path) -> Made:
     return _made(folder, GPT2LMHeadModel(config), tokenizer, len)
 
 
-def t5(folder: Path) -> Made:
+def bart(folder: Path) -> Made:
     tokenizer = metaspace(folder)
-    config = T5Config(
-        vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=48, num_heads=4, num_layers=1, num_decoder_layers=1,
-        decoder_start_token_id=0, pad_token_id=0, eos_token_id=1,
+    config = BartConfig(
+        vocab_size=len(tokenizer), d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=128,
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
+        decoder_start_token_id=tokenizer.pad_token_id, forced_eos_token_id=None,
     )  # fmt: skip
-    return _made(folder, T5ForConditionalGeneration(config), tokenizer, lambda ids: 1)
+    return _made(folder, BartForConditionalGeneration(config), tokenizer, lambda ids: 1)
 
 
 def _made(folder: Path, model: Any, tokenizer: Any, given: Callable[[list[int]], int]) -> Made:
@@ -121,7 +130,7 @@ def _made(folder: Path, model: Any, tokenizer: Any, given: Callable[[list[int]],
     return Made(model, tokenizer, load(folder / "bundle"), given)
 
 
-@pytest.fixture(scope="module", params=[gpt2, t5])
+@pytest.fixture(scope="module", params=[gpt2, bart])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     return request.param(tmp_path_factory.mktemp("stops"))
 
@@ -141,7 +150,7 @@ def test_results_are_those_of_generate(made: Made, beams: int, strings: list[str
     early = [one for found in ours for one in found if len(one.ids) < NEW_TOKENS and one.ids[-1] not in made.ends]
     stopped = [one for one in early if any(string in made.tokenizer.decode(one.ids) for string in strings)]
     assert stopped == early
-    assert len(stopped) >= 5 or strings == ["no such text"]
+    assert len(stopped) >= 2 or strings == ["no such text"]
 
 
 def _generated(made: Made, text: str, **options: Any) -> list[list[int]]:

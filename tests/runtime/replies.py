@@ -19,9 +19,29 @@ from diptych.runtime.tokenizer import Tokenizer
 START, PAD, EOS, UNKNOWN = range(4)
 VOCAB = 262
 POSITIONS = 120
+UNLIKELY = -25.0
 
 # What is answered to a text, and how often, of 1.
 Replies = Mapping[str, Mapping[str, float]]
+
+
+HELLO, SMILE, TWO, BREAK = "hello", "smile", "two", "break"
+REPLIES: Replies = {
+    HELLO: {"Ça va bien": 0.55, "Ça va mal": 0.3, "Où es-tu": 0.15},
+    SMILE: {"😀👍🏽 c'est là": 0.6, "😁 non": 0.4},
+    TWO: {"it does n't is": 0.7, "this is 東京": 0.3},
+    BREAK: {"a\nb\tc": 1.0},
+}
+TEXTS = list(REPLIES)
+SEARCHES: list[dict[str, Any]] = [
+    {},
+    {"num_beams": 3},
+    {"num_beams": 3, "num_return_sequences": 3},
+    {"do_sample": True, "seed": 5},
+    {"num_beams": 2, "do_sample": True, "seed": 5},
+    {"do_sample": True, "num_return_sequences": 3},
+    {"prompt_lookup_num_tokens": 3},
+]
 
 
 class Answers:
@@ -39,13 +59,13 @@ class Answers:
 
     def logits(self, source: Sequence[int], said: Sequence[int]) -> Array:
         """[V]. What no reply goes on with is unlikely, but not alike."""
-        scores = np.full(VOCAB, -12.0) - np.arange(VOCAB) / VOCAB
-        scores[EOS] = -20.0
+        scores = np.full(VOCAB, UNLIKELY) - np.arange(VOCAB) / VOCAB
+        scores[EOS] = 2 * UNLIKELY
         for reply, share in self.known.get(tuple(source), {}).items():
             if (*said,) == reply[: len(said)]:
                 token = [*reply, EOS][len(said)]
                 scores[token] = np.logaddexp(scores[token], np.log(share))
-        if scores.max() <= -12.0:
+        if scores.max() <= UNLIKELY:
             scores[EOS] = 0.0
         return scores.astype(np.float32)
 

@@ -111,6 +111,8 @@ def test_alternatives_and_prefixes_look_from_where_they_begin(speaker: Speaker, 
     for one in found:
         assert one.attention is not None
         assert one.attention.argmax(axis=1).tolist() == [min(place + 1, 5) for place in range(len(one.ids))]
+    (found,) = speaker.texts.hypotheses(["is a"], alternatives=2, replace_unknowns=True, max_new_tokens=1, **options)
+    assert found[0].text == "is"
     (found,) = speaker.texts.hypotheses([Prompt("a is b", "x")], output_attentions=True, **options)
     assert found[0].attention is not None
     assert found[0].attention.argmax(axis=1).tolist() == [2, 3, 4, 5]
