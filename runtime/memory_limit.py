@@ -98,6 +98,11 @@ class MemoryLimit:
     def fits(self, sizes: Sizes) -> bool:
         return self.cost(sizes) <= self.room
 
+    def positions(self, sizes: Sizes) -> int:
+        """After how many tokens of each row scores fit at a time, beside all else that the batch costs; at least 1."""
+        rows = sizes.sources * sizes.rows_per_source
+        return 1 + max(0, int((self.room - self.cost(sizes)) // max(1, _SCORES * rows * self.scored)))
+
     def needs(self, sizes: Sizes) -> str:
         """What is told where a batch does not fit."""
         needed = self.limit - self.room * _SLACK + self.cost(sizes) * _SLACK

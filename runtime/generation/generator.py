@@ -4,20 +4,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from diptych.runtime import ports
 from diptych.runtime.batches import BATCH_SIZE, BATCH_TOKENS
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.errors import InputError, OptionError
 from diptych.runtime.generation.alternatives import alternatives
-from diptych.runtime.generation.greedy import Greedy
 from diptych.runtime.generation.history import History
 from diptych.runtime.generation.loop import decode
 from diptych.runtime.generation.options import GenerationOptions
 from diptych.runtime.generation.plan import Plan
 from diptych.runtime.generation.requests import Request, Room, Waiting
 from diptych.runtime.generation.scoring import Scored, score_targets
-from diptych.runtime.generation.speculation import speculate
+from diptych.runtime.generation.speculation import Lookup, speculate
 from diptych.runtime.generation.steps import Hypothesis, Progress, Search
 from diptych.runtime.manifest import Manifest
 from diptych.runtime.memory_limit import MemoryLimit
@@ -140,7 +141,13 @@ class Generator:
         """As `score`, for requests that `Plan.target` made."""
         pad_id = self.manifest.tokens.pad
         return score_targets(
-            self.decoder, requests, self.vocab_size, pad_id, batch_size=batch_size, batch_tokens=batch_tokens
+            self.decoder,
+            requests,
+            self.vocab_size,
+            pad_id,
+            batch_size=batch_size,
+            batch_tokens=batch_tokens,
+            memory=self.memory,
         )
 
     def plan(self, **options: Any) -> Plan:
@@ -174,30 +181,20 @@ class Generator:
         on_step: OnStep | None = None,
     ) -> Iterator[tuple[Search, History]]:
         """The searches that requests need, after each of their steps."""
-        options, pad_id = plan.options, self.manifest.tokens.pad
-        if options.prompt_lookup_num_tokens is not None and not options.needs_attention:
+        options, search, pad_id = plan.options, plan.search(), self.manifest.tokens.pad
+        watch = None if on_step is None else _watch(search, on_step)
+        if options.prompt_lookup_num_tokens is not None:
+            lookup = Lookup(options.prompt_lookup_num_tokens, options.max_matching_ngram_size)
             for request in requests:
-                greedy = Greedy(plan.endings)
-                watch = None if on_step is None else _watch(greedy, on_step)
-                guesses, longest = options.prompt_lookup_num_tokens, options.max_matching_ngram_size
                 for history in speculate(
-                    self.decoder, request, greedy, plan.filters, guesses=guesses, longest=longest, pad_id=pad_id
+                    self.decoder, request, search, plan.filters, lookup, pad_id=pad_id, watch=watch
                 ):
-                    yield greedy, history
-                    if watch is not None and greedy.sources and watch(history):
-                        greedy.stop(greedy.sources, history)
-                        yield greedy, history
-                        break
+                    yield search, history
             return
-        search = plan.search()
+        layer = options.attention_layer if options.needs_attention else None
+        waiting = Waiting(requests, room)
         for history in decode(
-            self.decoder,
-            Waiting(requests, room),
-            search,
-            plan.filters,
-            pad_id=pad_id,
-            looking_at=options.attention_layer if options.needs_attention else None,
-            watch=None if on_step is None else _watch(search, on_step),
+            self.decoder, waiting, search, plan.filters, pad_id=pad_id, looking_at=layer, watch=watch
         ):
             yield search, history
 
@@ -219,12 +216,17 @@ class Generator:
                 self.decoder, request, plan.options, plan.endings.eos.tolist(), plan.filters, self.manifest.tokens.pad
             )
         )
-        if request.limit == 1 and ways:
-            return [Hypothesis([token], score, [score], at) for way, at in ways for token, score in way.begun]
         watch = None if on_step is None else lambda told: on_step(replace(told, source=request.number))
         found: dict[int, list[Hypothesis]] = {}
+        first = np.array([token for way, _ in ways for token, _ in way.begun], dtype=np.int64)
+        history = History.start([request.prompt], [request.limit])
+        ends = plan.endings.reached(history, np.zeros_like(first), first)
+        for number in np.flatnonzero(ends).tolist():
+            way, looked = ways[number]
+            found[number] = [Hypothesis([token], score, [score], looked) for token, score in way.begun]
         numbered = [replace(way, number=number) for number, way in enumerate([way for way, _ in ways] or [request])]
-        for search, _ in self._steps(plan, numbered, room, watch):
+        longer = [way for way in numbered if way.number not in found]
+        for search, _ in self._steps(plan, longer, room, watch):
             found |= dict(search.take_finished())
         return [found[number][0] for number in range(len(numbered))]
 

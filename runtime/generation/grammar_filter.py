@@ -67,18 +67,13 @@ class GrammarFilter:
         self._places: OrderedDict[tuple[bool, bytes], _Place] = OrderedDict()
 
     def __call__(self, history: History, scores: Array) -> None:
-        """Raises OptionError where nothing is left to say, EngineError where llguidance gives up.
-
-        Raises InputError for a result that is to begin with what no text of the grammar begins with.
-        """
+        """Raises OptionError where nothing is left to say, EngineError where llguidance gives up."""
         whole = history.sources.shape[1] > 0
         starts = history.ids.shape[1] - history.lengths + (1 if whole else history.given)
         texts = [history.ids[row, start:] for row, start in enumerate(starts)]
         places = [self._place(whole, ids) for ids in texts]
         allowed = np.zeros(scores.shape, dtype=bool)
         for row, place in enumerate(places):
-            if place.matcher is None and not history.counts[row]:
-                raise InputError(f"nothing that begins with {self._text(texts[row])!r} obeys {self._name}")
             allowed[row] = self._allowed(place)
         if self._opening is not None:
             allowed[history.lengths == 1, self._opening] = True
@@ -89,6 +84,12 @@ class GrammarFilter:
                     raise self._stuck(whole, texts[stuck], allowed[stuck])
         while len(self._places) > _KEPT + _KEPT_PER_ROW * len(history):
             self._places.popitem(last=False)
+
+    def check_beginning(self, ids: Sequence[int]) -> None:
+        """Raises InputError if a result is to begin with what no text of the grammar begins with."""
+        given = np.array(ids, dtype=np.int64)
+        if self._place(True, given).matcher is None:
+            raise InputError(f"nothing that begins with {self._text(given)!r} obeys {self._name}")
 
     def _place(self, whole: bool, ids: Array) -> _Place:
         """Where a text of these ids stands."""

@@ -6,7 +6,6 @@ from functools import lru_cache, partial
 from typing import Any
 
 from diptych.runtime.errors import OptionError
-from diptych.runtime.generation.filters.filter import Filter
 from diptych.runtime.generation.grammar_filter import GrammarFilter, shortened
 from diptych.runtime.generation.options import GRAMMARS, GenerationOptions
 from diptych.runtime.generation.token_bytes import TokenBytes, token_bytes
@@ -31,7 +30,7 @@ _FORBIDDING = (
 
 def make_grammar_filter(
     options: GenerationOptions, tokenizer: Tokenizer | None, vocab_size: int, eos: Sequence[int]
-) -> Filter | None:
+) -> GrammarFilter | None:
     """The filter that the grammar of `options` asks for, if any.
 
     tokenizer: of what is generated. Raises OptionError for a grammar that cannot be, a tokenizer that grammars cannot

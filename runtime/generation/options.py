@@ -16,6 +16,7 @@ _LEAST_PENALTY = 1 / LARGEST_PENALTY
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff", "seed")
 GRAMMARS = ("json_schema", "regex", "grammar")
+_OTHER_SEARCH = {"num_beams", "do_sample", "alternatives", "output_attentions"}
 
 
 def _penalty(meaning: str) -> Any:
@@ -167,10 +168,7 @@ class GenerationOptions:
             changes["max_new_tokens"] = None
         if "min_length" in changes and "min_new_tokens" not in changes:
             changes["min_new_tokens"] = None
-        if "num_beams" in changes and "num_return_sequences" not in changes and type(changes["num_beams"]) is int:
-            # A checkpoint's many hypotheses do not stand in the way of a call for fewer beams.
-            changes["num_return_sequences"] = max(1, min(self.num_return_sequences, changes["num_beams"]))
-        return replace(self, **changes)
+        return replace(self, **self._without_place(changes) | changes)
 
     def check_asked(self, names: Mapping[str, Any]) -> None:
         """Raises OptionError if a call asks for something that the rest of its options leave without meaning."""
@@ -213,8 +211,22 @@ class GenerationOptions:
             raise OptionError(f"{name} leaves no room after the {prompt_length} tokens the decoder starts with")
         return limit
 
+    def _without_place(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """What becomes of a checkpoint's defaults that would stand in the way of a call for another search."""
+        beams, sampled = (changes.get(name, getattr(self, name)) for name in ("num_beams", "do_sample"))
+        if type(beams) is not int or not _OTHER_SEARCH & changes.keys():
+            return {}
+        found: dict[str, Any] = {}
+        if changes.get("alternatives") is not None:
+            found["num_return_sequences"] = 1
+        elif beams > 1 or not sampled:
+            found["num_return_sequences"] = max(1, min(self.num_return_sequences, beams))
+        if beams > 1 or sampled or changes.get("output_attentions"):
+            found["prompt_lookup_num_tokens"] = None
+        return found
+
     def _conflicts(self) -> list[tuple[str, str]]:
-        beams, sampled = self.num_beams > 1, self.do_sample
+        beams, sampled, guesses = self.num_beams > 1, self.do_sample, self.prompt_lookup_num_tokens is not None
         found = [
             ("patience", "is for beam search; set num_beams", self.patience is not None and not beams),
             ("coverage_penalty", "is for beam search; set num_beams", self.coverage_penalty > 0 and not beams),
@@ -222,11 +234,8 @@ class GenerationOptions:
             ("alternatives", "are not sampled; set do_sample to false", bool(self.alternatives) and sampled),
             ("suppress_tokens", "forbids forced_bos_token_id", self.forced_bos_token_id in self.suppress_tokens),
             ("suppress_tokens", "forbids all of forced_eos_token_id", self._suppresses_the_end()),
-            (
-                "prompt_lookup_num_tokens",
-                "is for greedy search alone",
-                bool(self.prompt_lookup_num_tokens) and (beams or sampled),
-            ),
+            ("prompt_lookup_num_tokens", "is for greedy search alone", guesses and (beams or sampled)),
+            ("prompt_lookup_num_tokens", "does not tell attention", guesses and self.needs_attention),
         ]
         return [(name, why) for name, why, holds in found if holds]
 

@@ -8,6 +8,7 @@ from diptych.runtime.errors import InputError, OptionError
 from diptych.runtime.generation.beam import Beam
 from diptych.runtime.generation.endings import Endings, stop_at
 from diptych.runtime.generation.filters import Filter, make_filters
+from diptych.runtime.generation.grammar_filter import GrammarFilter
 from diptych.runtime.generation.grammars import make_grammar_filter
 from diptych.runtime.generation.greedy import Greedy, Sampling
 from diptych.runtime.generation.options import GenerationOptions
@@ -29,6 +30,7 @@ class Plan:
     endings: Endings
     vocab_size: int
     memory: MemoryLimit | None
+    grammar: GrammarFilter | None = None
 
     @staticmethod
     def make(
@@ -49,7 +51,7 @@ class Plan:
             if tokenizer is None:
                 raise OptionError("stop_strings needs the bundle's tokenizer, and it has none")
             stop = stop_at(options.stop_strings, tokenizer.decode)
-        plan = Plan(options, manifest, encodes, filters, Endings(eos, stop), vocab_size, memory)
+        plan = Plan(options, manifest, encodes, filters, Endings(eos, stop), vocab_size, memory, grammar)
         start = plan.start
         if start is not None and not 0 <= start < vocab_size:
             raise OptionError(f"decoder_start_token_id is {start}, outside the vocabulary of {vocab_size} tokens")
@@ -89,19 +91,23 @@ class Plan:
         longest = self.manifest.source_positions
         if longest is not None and len(source) > longest:
             raise InputError(f"too long: {len(source)} tokens, the model reads {longest}; split the text")
-        self._check_known(prefix, self.vocab_size)
+        self.check_prefix(prefix)
         if self.encodes:
             assert self.start is not None
             prompt = [self.start, *prefix]
-            limit = self._limit(prompt) if prefix else self.options.new_tokens(1, self.manifest.target_positions)
+            limit = self._limit(prompt) if len(prefix) else self.options.new_tokens(1, self.manifest.target_positions)
             request = Request(number, list(source), prompt, limit)
         else:
             prompt = [*source, *prefix]
             request = Request(number, [], prompt, self._limit(prompt))
-        room = self.room(1)
-        if room.memory is not None and not room.has([request]):
-            raise InputError(room.memory.needs(room.sizes([request])))
+        self._check_fits(request)
         return request
+
+    def check_prefix(self, prefix: Sequence[int]) -> None:
+        """Raises InputError if no result can begin so."""
+        self._check_known(prefix, self.vocab_size)
+        if self.encodes and len(prefix) and self.grammar is not None:
+            self.grammar.check_beginning(prefix)
 
     def target(self, number: int, source: Sequence[int], target: Sequence[int]) -> Request:
         """A request that has said its target already. Raises InputError as `request` does, for the target, too."""
@@ -112,7 +118,9 @@ class Plan:
             raise InputError(
                 f"too long: {len(request.prompt)} and {len(target)} tokens, the decoder has {positions} positions"
             )
-        return replace(request, begun=[(token, 0.0) for token in target])
+        scored = replace(request, begun=[(token, 0.0) for token in target], limit=len(target))
+        self._check_fits(scored)
+        return scored
 
     def _check(self, ids: Sequence[int], vocabulary: int, what: str) -> None:
         if not len(ids):
@@ -123,6 +131,11 @@ class Plan:
         outside = [token for token in ids if not 0 <= token < vocabulary]
         if outside:
             raise InputError(f"ids {outside[:5]} are outside the vocabulary of {vocabulary}")
+
+    def _check_fits(self, request: Request) -> None:
+        room = self.room(1)
+        if room.memory is not None and not room.has([request]):
+            raise InputError(room.memory.needs(room.sizes([request])))
 
     def _limit(self, prompt: Sequence[int]) -> int:
         """How many tokens may follow a prompt: what the options say, as far as the model's positions reach."""

@@ -4,32 +4,38 @@ The tokens are those of greedy search, whatever is guessed; only the steps are f
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from diptych.runtime.decoder import Decoder, Sources
 from diptych.runtime.generation.filters import Filter
-from diptych.runtime.generation.greedy import Greedy
 from diptych.runtime.generation.history import History
+from diptych.runtime.generation.loop import Watch
 from diptych.runtime.generation.requests import Request
-from diptych.runtime.generation.steps import Step
+from diptych.runtime.generation.steps import Search, Step
 
 StateT = TypeVar("StateT")
+
+
+class Lookup(NamedTuple):
+    """Most guesses of a step, and the most last tokens that they are looked up by."""
+
+    guesses: int
+    longest: int
 
 
 def speculate(
     decoder: Decoder[StateT],
     request: Request,
-    search: Greedy,
+    search: Search,
     filters: Sequence[Filter],
+    lookup: Lookup,
     *,
-    guesses: int,
-    longest: int,
     pad_id: int = 0,
+    watch: Watch | None = None,
 ) -> Iterator[History]:
-    """As `decode` for one request, with at most so many guesses a step, looked up by at most `longest` last tokens."""
+    """As `decode`, for one request and greedy search."""
     history = History.start([request.prompt], [request.limit], [request.source], [request.begun])
     state = decoder.start(Sources.pad([list(request.source)], pad_id), rows_per_source=1)
     search.join([request])
@@ -43,19 +49,21 @@ def speculate(
             for apply in filters:
                 apply(step.history, step.scores)
             choice = search.choose(step)
-            if len(choice.rows):
-                history = history.extended(*choice)
+            history = history.extended(*choice)
+            if watch is not None and (stopped := list(watch(history))):
+                search.stop(stopped, history)
             yield history
-            if not len(choice.rows):
+            if not search.sources:
                 return
             if place == len(guessed) or choice.tokens[0] != guessed[place]:
                 break
         decoder.trim(state, known + place)
         unread = history.ids[:, -1:]
         room = int(history.left[0]) - 1
-        found = look_up([*request.source], history.ids[0].tolist(), min(guesses, room), longest)
+        found = look_up(request.source, history.ids[0].tolist(), min(lookup.guesses, room), lookup.longest)
         # What is read may have a larger vocabulary than what is said.
-        guessed = list(takewhile(lambda token: token < logits.shape[-1], found))
+        strange = [place for place, token in enumerate(found) if token >= logits.shape[-1]]
+        guessed = found[: strange[0]] if strange else found
 
 
 def look_up(source: Sequence[int], ids: Sequence[int], guesses: int, longest: int) -> list[int]:

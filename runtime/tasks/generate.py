@@ -46,15 +46,15 @@ class Prompt:
 
 @dataclass(frozen=True)
 class _Call:
-    """A call's options, resolved: the generator's plan, and what is about text. asked: those that were given.
+    """A call's options, resolved: the generator's plan, and what is about text.
 
-    prefix: the ids that every result begins with.
+    prefix: the ids that every result begins with. shows_attention: whether results have it.
     """
 
     plan: Plan
     about: TextOptions
     prefix: Sequence[int]
-    asked: frozenset[str]
+    shows_attention: bool
 
 
 class TextGenerator:
@@ -80,16 +80,16 @@ class TextGenerator:
         return cls(tokenizer, open_generator(bundle, settings))
 
     @overload
-    def __call__(self, texts: str, **options: Any) -> str: ...
+    def __call__(self, texts: str | Prompt, **options: Any) -> str: ...
     @overload
     def __call__(self, texts: Sequence[str | Prompt], **options: Any) -> list[str]: ...
-    def __call__(self, texts: str | Sequence[str | Prompt], **options: Any) -> str | list[str]:
+    def __call__(self, texts: str | Prompt | Sequence[str | Prompt], **options: Any) -> str | list[str]:
         """The best text for a text, or for each of a list, in order.
 
         options: those of `attempt`. Raises InputError, naming the text, for one that is empty, unknown to the
         vocabulary or too long, OptionError for a wrong option.
         """
-        if isinstance(texts, str):
+        if isinstance(texts, str | Prompt):
             return self([texts], **options)[0]
         return [found[0].text for found in self.hypotheses(texts, **options)]
 
@@ -202,14 +202,16 @@ class TextGenerator:
             rest = self.languages.options(about.target_lang, self._told_first) | rest
         elif about.source_lang is not None or about.target_lang is not None:
             raise OptionError("source_lang and target_lang are for multilingual models; this bundle has no languages")
+        asked = bool(rest.get("output_attentions"))
         if about.replace_unknowns:
             rest["output_attentions"] = True
         plan = self.generator.plan(**rest)
         try:
             prefix = self._prefix(about.target_prefix, plan)
+            plan.check_prefix(prefix)
         except InputError as error:
             raise OptionError(str(error)) from error
-        return _Call(plan, about, prefix, frozenset(options))
+        return _Call(plan, about, prefix, shows_attention=asked)
 
     def _request(self, number: int, text: str | Prompt, call: _Call) -> Request:
         prompt = text if isinstance(text, Prompt) else Prompt(text)
@@ -242,7 +244,7 @@ class TextGenerator:
         shown = GeneratedText(spoken, ids, hypothesis.score, hypothesis.token_scores, hypothesis.attention)
         if not options.output_scores:
             shown = replace(shown, token_scores=[])
-        return shown if "output_attentions" in call.asked else replace(shown, attention=None)
+        return shown if call.shows_attention else replace(shown, attention=None)
 
     def _replaced(self, text: str, request: Request, hypothesis: Hypothesis, call: _Call) -> str:
         tokens, unknown = self.tokenizer.read(text), self.generator.manifest.tokens.unknown

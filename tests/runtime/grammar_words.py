@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from grammar_tokenizers import names_of
 
-from diptych.runtime.generation.filters.filter import Filter
+from diptych.runtime.generation.grammar_filter import GrammarFilter
 from diptych.runtime.generation.grammars import make_grammar_filter
 from diptych.runtime.generation.history import History
 from diptych.runtime.generation.options import GenerationOptions
@@ -25,7 +25,7 @@ class Words:
         self.eos = [names.index(name) for name in eos]
         made = make_grammar_filter(GenerationOptions.from_mapping(options), tokenizer, self.size, self.eos)
         assert made is not None
-        self.apply: Filter = made
+        self.apply: GrammarFilter = made
 
     def ids(self, *words: str) -> list[int]:
         return [self.names.index(word) for word in words]

@@ -27,6 +27,11 @@ def test_a_result_begins_with_its_prefix(speaker: Speaker, options: dict[str, An
         assert speaker.tokenizer.decode(one.ids) == rest, "ids do not have the prefix"
 
 
+def test_one_text_with_a_prefix_is_one_text(speaker: Speaker) -> None:
+    assert speaker.texts(Prompt(HELLO, "Où")) == "Où es-tu"
+    assert speaker.texts(Prompt(HELLO)) == speaker.texts(HELLO)
+
+
 def test_rows_of_json_have_their_own_prefix(speaker: Speaker) -> None:
     rows = [HELLO, {"text": HELLO, "target_prefix": "Où"}, {"text": HELLO, "target_prefix": None}, {"text": HELLO}]
     prompts = [speaker.texts.from_json(row) for row in rows]
@@ -81,6 +86,27 @@ def test_the_likeliest_alternative_stays_whatever_is_asked(speaker: Speaker, opt
     assert speaker.texts([TWO, HELLO], **asked) == ["it does n't is", "Ça va bien"]
     (found,) = speaker.texts.hypotheses([TWO], max_new_tokens=1, **asked)
     assert text_of(found) == ["i"]
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 2}, {"prompt_lookup_num_tokens": 2}], ids=str)
+def test_an_alternative_may_end_with_its_first_token(speaker: Speaker, options: dict[str, Any]) -> None:
+    (found,) = speaker.texts.hypotheses([TWO], alternatives=2, stop_strings=["i"], **options)
+    assert text_of(found) == ["i", "thi"]
+    (found,) = speaker.texts.hypotheses([TWO], alternatives=2, stop_strings=["i", "t"], **options)
+    assert text_of(found) == ["i", "t"]
+
+
+def test_a_prefix_that_no_text_of_a_grammar_begins_with_is_its_row_s_mistake(speaker: Speaker) -> None:
+    pytest.importorskip("llguidance")
+    texts = [HELLO, Prompt(HELLO, "Où"), Prompt(HELLO, "Ça va ma")]
+    first, wrong, last = speaker.texts.attempt(texts, regex="Ça va (bien|mal)")
+    assert not isinstance(first, InputError)
+    assert not isinstance(last, InputError)
+    assert (first[0].text, last[0].text) == ("Ça va bien", "Ça va mal")
+    assert isinstance(wrong, InputError)
+    assert str(wrong) == "nothing that begins with 'Où' obeys regex"
+    with pytest.raises(OptionError, match="nothing that begins with 'Où' obeys regex"):
+        speaker.texts.check_options(regex="Ça va (bien|mal)", target_prefix="Où")
 
 
 @pytest.mark.parametrize("limit", [1, 9])

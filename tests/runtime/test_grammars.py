@@ -136,7 +136,9 @@ def test_what_a_text_was_given_counts_under_an_encoder_and_a_prompt_does_not(tok
     assert words.allowed(History.start(given, [9], [[1]])) == [{"c"}]
     assert words.allowed(History.start(given, [9])) == [{"a", "ab", "abc"}]
     with pytest.raises(InputError, match=r"'1'.*regex"):
-        words.allowed(History.start([[START, *words.ids("1")]], [9], [[1]]))
+        words.apply.check_beginning(words.ids("1"))
+    words.apply.check_beginning(words.ids("a", "b"))
+    words.apply.check_beginning([])
 
 
 def test_a_text_of_its_own_begins_with_the_space_that_decoding_takes_out(pieces: Tokenizer) -> None:

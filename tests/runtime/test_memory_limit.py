@@ -116,6 +116,24 @@ def test_given_targets_have_the_limit_of_what_they_are_read_after(tmp_path: Path
         speaker.texts.target("a" * 40, "b")
 
 
+def test_given_targets_are_read_in_batches_that_fit(tmp_path: Path) -> None:
+    pairs = [("a" * length, "b" * 12) for length in (1, 3, 9) for _ in range(8)]
+    free = Speaker(tmp_path, REPLIES, max_new_tokens=1)
+    expected = [scored.token_scores for scored in scores_of(free, pairs)]
+    assert largest(free) == len(pairs)
+    memory = replace(GENEROUS, room=GENEROUS.cost(Sizes(3, 14, 14, 14)))
+    tight = Speaker(tmp_path, REPLIES, max_new_tokens=1, memory=memory)
+    assert [scored.token_scores for scored in scores_of(tight, pairs)] == expected
+    assert 1 <= largest(tight) <= 3
+    assert {length for _, length in tight.decoder.runs} == {1}, "of the longest, the scores after one token at a time"
+    with pytest.raises(InputError, match="memory_limit"):
+        tight.texts.target("a", "b" * 80)
+
+
+def scores_of(speaker: Speaker, pairs: list[tuple[str, str]]) -> list[Scored]:
+    return speaker.texts.generator.score_requests([speaker.texts.target(*pair) for pair in pairs])
+
+
 def reader(folder: Path, memory: MemoryLimit | None) -> tuple[Embedder, RowGraph]:
     graph = RowGraph(by_token(ports.LAST_HIDDEN_STATE, states, WIDTH))
     return Embedder(

@@ -254,6 +254,22 @@ def test_fewer_beams_than_the_checkpoint_returns_are_no_conflict() -> None:
         options.updated({"num_beams": 1, "num_return_sequences": 3})
 
 
+def test_a_checkpoint_s_search_is_no_conflict_with_that_of_the_call() -> None:
+    sampled = GenerationOptions.from_mapping({"do_sample": True, "num_return_sequences": 4})
+    assert sampled.updated({"do_sample": False}).num_return_sequences == 1
+    assert sampled.updated({"num_beams": 1}).num_return_sequences == 4
+    assert sampled.updated({"num_beams": 2}).num_return_sequences == 2
+    assert sampled.updated({"do_sample": False, "alternatives": 3}).num_return_sequences == 1
+    assert sampled.updated({"seed": 3}).num_return_sequences == 4
+    guessed = GenerationOptions.from_mapping({"prompt_lookup_num_tokens": 3})
+    for search in ({"num_beams": 4}, {"do_sample": True}, {"output_attentions": True}):
+        assert guessed.updated(search).prompt_lookup_num_tokens is None
+        with pytest.raises(OptionError, match="prompt_lookup_num_tokens"):
+            guessed.updated({**search, "prompt_lookup_num_tokens": 2})
+    for other in ({"num_beams": 1}, {"alternatives": 2}, {"output_scores": True}, {}):
+        assert guessed.updated(other).prompt_lookup_num_tokens == 3
+
+
 @pytest.mark.parametrize("name", ["max_time", "guidance_scale", "num_beam_groups", "use_cache"])
 def test_a_refused_option_says_why(name: str) -> None:
     with pytest.raises(OptionError, match=rf"^{name} is not supported: \w.{{20}}"):
