@@ -62,6 +62,10 @@ class Tokenizer:
         """The text of ids, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
+    def transcribe(self, ids: Sequence[int]) -> str:
+        """The text of ids, special tokens written out."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
     def spelling(self, token: int) -> str:
         """How one token reads by itself, special or not; white space before it stays."""
         return str(self._tokenizer.decode([token], skip_special_tokens=False))

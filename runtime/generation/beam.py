@@ -76,9 +76,9 @@ class Beam:
         beams = self.rows_per_source
         for place in np.flatnonzero(stopped).tolist():
             rows = range(place * beams, (place + 1) * beams)
-            divisors = _powers(history.counts[rows], self.options.length_penalty)
+            totals = _normalised(self.running[place], history.counts[rows], self.options.length_penalty)
             alive = self.running[place] > UNFINISHED / 2
-            scores = self.running[place] / divisors + ~alive * UNFINISHED
+            scores = totals + ~alive * UNFINISHED
             if self.options.coverage_penalty:
                 scores[alive] += [self._uncovered(history, row) for row in np.array(rows)[alive]]
             now = [hypothesis(history, row, float(score)) for row, score in zip(rows, scores, strict=True)]
@@ -117,7 +117,7 @@ class Beam:
             complete = ended & np.isin(tokens, self.endings.eos)
             found = [any(each is not None for each in found) for found in self.found]
             ended &= complete | ~(complete.any(axis=1) | np.array(found, dtype=bool))[:, None]
-        scores = values / _powers(step.history.counts[rows] + 1, self.options.length_penalty) + ~ended * UNFINISHED
+        scores = _normalised(values, step.history.counts[rows] + 1, self.options.length_penalty) + ~ended * UNFINISHED
         for source in np.flatnonzero(ended.any(axis=1)):
             candidates = np.flatnonzero(ended[source])
             if self.options.coverage_penalty:
@@ -153,7 +153,7 @@ class Beam:
         penalty, beams = self.options.length_penalty, self.rows_per_source
         longest = self.options.early_stopping == "never" and penalty > 0.0
         hopeful = history.limits[::beams] if longest else history.counts[::beams] + 1
-        best_possible = self.running[:, 0] / _powers(hopeful, penalty)
+        best_possible = _normalised(self.running[:, 0], hopeful, penalty)
         return np.asarray(best_possible > self.finished[:, -1]) | np.array(
             [None in found for found in self.found], dtype=bool
         ) & (best_possible > UNFINISHED)
@@ -171,5 +171,7 @@ class Beam:
         self.running, self.finished = self.running[kept], self.finished[kept]
 
 
-def _powers(lengths: Array, penalty: float) -> Array:
-    return np.asarray((lengths.astype(np.float64) ** penalty).astype(np.float32))
+def _normalised(totals: Array, lengths: Array, penalty: float) -> Array:
+    """Log-probabilities by length; what remove_invalid_values left of infinity may outgrow float32."""
+    with np.errstate(over="ignore"):
+        return np.asarray(totals / (lengths.astype(np.float64) ** penalty).astype(np.float32))

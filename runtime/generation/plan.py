@@ -50,7 +50,7 @@ class Plan:
         if options.stop_strings:
             if tokenizer is None:
                 raise OptionError("stop_strings needs the bundle's tokenizer, and it has none")
-            stop = stop_at(options.stop_strings, tokenizer.decode)
+            stop = stop_at(options.stop_strings, tokenizer.transcribe)
         plan = Plan(options, manifest, encodes, filters, Endings(eos, stop), vocab_size, memory, grammar)
         start = plan.start
         if start is not None and not 0 <= start < vocab_size:

@@ -136,21 +136,19 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize(
-    "strings", [["e"], ["the", "o"], ["é", "n", "。"], ["re", "an", " s", "is"], ["no such text"]], ids=str
+    "strings", [["e"], ["the", "o"], ["é", "n", "。"], ["re", "an", " s", "is"], [" "], ["no such text"]], ids=str
 )
 @pytest.mark.parametrize("beams", [1, 3])
 def test_results_are_those_of_generate(made: Made, beams: int, strings: list[str]) -> None:
     options = {"num_beams": beams, "num_return_sequences": beams, "max_new_tokens": NEW_TOKENS}
-    # Special tokens have a text there, here they have none.
-    special = set(made.tokenizer.all_special_ids) - made.ends
-    options |= {"no_repeat_ngram_size": 1, "early_stopping": True, "suppress_tokens": sorted(special)}
+    options |= {"no_repeat_ngram_size": 1, "early_stopping": True}
     ours = made.ours.hypotheses(TEXTS, stop_strings=strings, **options)
     theirs = [_generated(made, text, stop_strings=strings, **options) for text in TEXTS]
     assert [[one.ids for one in found] for found in ours] == theirs
     early = [one for found in ours for one in found if len(one.ids) < NEW_TOKENS and one.ids[-1] not in made.ends]
     stopped = [one for one in early if any(string in made.tokenizer.decode(one.ids) for string in strings)]
     assert stopped == early
-    assert len(stopped) >= 2 or strings == ["no such text"]
+    assert stopped or strings == ["no such text"]
 
 
 def _generated(made: Made, text: str, **options: Any) -> list[list[int]]:

@@ -11,6 +11,7 @@ from replies import Speaker
 
 from diptych.runtime import InputError, OptionError, memory_limit, ports
 from diptych.runtime.encoder import Encoder
+from diptych.runtime.generation.scoring import Scored
 from diptych.runtime.manifest import Pooling
 from diptych.runtime.memory_limit import MemoryLimit, Sizes, read_size
 from diptych.runtime.tasks.embed import Embedder

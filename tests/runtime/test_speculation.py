@@ -9,7 +9,7 @@ from diptych.runtime.generation.greedy import Greedy
 from diptych.runtime.generation.history import History
 from diptych.runtime.generation.loop import decode
 from diptych.runtime.generation.requests import Request, Room, Waiting
-from diptych.runtime.generation.speculation import look_up, speculate
+from diptych.runtime.generation.speculation import Lookup, look_up, speculate
 from diptych.runtime.generation.steps import Hypothesis
 from diptych.runtime.graph import Array
 
@@ -40,7 +40,7 @@ def guessed(
     decoder: FakeDecoder, request: Request, filters: tuple = (), guesses: int = 4, longest: int = 2
 ) -> Hypothesis:
     search = Greedy(Endings([EOS]))
-    histories = list(speculate(decoder, request, search, filters, guesses=guesses, longest=longest))
+    histories = list(speculate(decoder, request, search, filters, Lookup(guesses, longest)))
     ((_, (found,)),) = search.take_finished()
     assert len(histories) == len(found.ids), "a history for each token"
     return found

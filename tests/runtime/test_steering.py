@@ -1,15 +1,18 @@
 """What a call can say about each source: how its result begins, when it ends, and what to go on with instead."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import pytest
 from fakes import POSITIONS, VOCAB, FakeCausalGraph, FakeDecoderGraph, FakeEncoder, logits_alone
 
+from diptych.runtime import ports
 from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.errors import InputError, OptionError
 from diptych.runtime.generation.generator import Generator
 from diptych.runtime.generation.steps import Hypothesis, Progress
+from diptych.runtime.graph import Array, Arrays
 from diptych.runtime.manifest import Manifest, SpecialTokens
 
 START, EOS, PAD = 2, 1, 0
@@ -17,10 +20,10 @@ SOURCES = [[3, 4, 5, 6], [7], [2, 9, 3, 3, 8, 10, 4], [5, 5], [10], [9, 8, 7, 6,
 SEARCHES: list[dict[str, Any]] = [{}, {"num_beams": 3}, {"do_sample": True, "seed": 2}, {"prompt_lookup_num_tokens": 3}]
 
 
-def make(*, encodes: bool = True, **defaults: Any) -> Generator:
+def make(*, encodes: bool = True, attends: bool = False, **defaults: Any) -> Generator:
     tokens = SpecialTokens(pad=PAD, eos=(EOS,), decoder_start=START if encodes else None)
     manifest = Manifest("translate", "bart", tokens, VOCAB, POSITIONS, POSITIONS, {"max_new_tokens": 12, **defaults})
-    encoder, decoder = (FakeEncoder(), FakeDecoderGraph()) if encodes else (None, FakeCausalGraph())
+    encoder, decoder = (FakeEncoder(), FakeDecoderGraph(attends=attends)) if encodes else (None, FakeCausalGraph())
     return Generator(CachedDecoder(encoder, decoder), manifest)
 
 
@@ -91,6 +94,20 @@ def test_a_source_ends_when_the_caller_says_so(options: dict[str, Any]) -> None:
         assert len(found[0].ids) == (5 if number % 2 else 12)
         if number % 2 == 0 or "num_beams" not in options:
             assert found[0].ids == expected[0].ids[: len(found[0].ids)]
+
+
+def test_beams_that_are_stopped_have_the_scores_of_beams_at_the_limit() -> None:
+    generator = make(attends=True, suppress_tokens=[EOS], num_beams=3, num_return_sequences=3, coverage_penalty=1.5)
+    stopped = generator(SOURCES, on_step=lambda told: len(told.ids) == 4)
+    for found, expected in zip(stopped, generator(SOURCES, max_new_tokens=4), strict=True):
+        assert [one.ids for one in found] == [one.ids for one in expected]
+        assert [one.score for one in found] == pytest.approx([one.score for one in expected], abs=1e-4)
+
+
+@pytest.mark.parametrize("options", SEARCHES, ids=str)
+def test_scores_are_numbers_even_where_all_is_forbidden(options: dict[str, Any]) -> None:
+    found = make()([SOURCES[0]], suppress_tokens=list(range(VOCAB)), max_new_tokens=2, **options)[0][0]
+    assert np.isfinite([found.score, *found.token_scores]).all()
 
 
 @pytest.mark.parametrize("options", SEARCHES, ids=str)
@@ -222,3 +239,18 @@ def test_guesses_change_nothing(encodes: bool) -> None:
         assert best(generator(SOURCES, prompt_lookup_num_tokens=4, **options)) == best(generator(SOURCES, **options))
         streamed = [list(generator.stream(source, prompt_lookup_num_tokens=4, **options)) for source in SOURCES]
         assert streamed == best(generator(SOURCES, **options))
+
+
+class WiderEncoder(FakeEncoder):
+    """Knows more tokens than the decoder, which stand for those that it does know."""
+
+    def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
+        return super().run({**feeds, ports.INPUT_IDS: feeds[ports.INPUT_IDS] % VOCAB}, outputs)
+
+
+def test_guesses_are_of_the_vocabulary_that_is_said() -> None:
+    tokens = SpecialTokens(pad=PAD, eos=(EOS,), decoder_start=START)
+    manifest = Manifest("translate", "marian", tokens, 3 * VOCAB, POSITIONS, POSITIONS, {"max_new_tokens": 12})
+    generator = Generator(CachedDecoder(WiderEncoder(), FakeDecoderGraph()), manifest)
+    sources = [[each for token in range(VOCAB) for each in (token, token + more)] for more in (VOCAB, 2 * VOCAB)]
+    assert best(generator(sources, prompt_lookup_num_tokens=4)) == best(generator(sources))

@@ -65,7 +65,6 @@ REPLIES = {
 SEARCHES: list[dict[str, Any]] = [
     {},
     {"num_beams": 2},
-    {"prompt_lookup_num_tokens": 2},
     {"do_sample": True, "top_k": 1},
 ]
 
@@ -143,3 +142,9 @@ def test_a_layer_that_is_not_there_is_told(speaker: Speaker, layer: int) -> None
     with pytest.raises(OptionError, match=f"attention_layer is {layer}; expected one of the decoder's 1"):
         speaker.texts("b", output_attentions=True, attention_layer=layer)
     assert speaker.texts("b", output_attentions=True, attention_layer=0) == "xyz"
+
+
+@pytest.mark.parametrize("option", ["output_attentions", "replace_unknowns"])
+def test_guesses_do_not_look(speaker: Speaker, option: str) -> None:
+    with pytest.raises(OptionError, match="prompt_lookup_num_tokens does not tell attention"):
+        speaker.texts("b", prompt_lookup_num_tokens=2, **{option: True})
