@@ -172,9 +172,18 @@ class GenerationOptions:
 
     def check_asked(self, names: Mapping[str, Any]) -> None:
         """Raises OptionError if a call asks for something that the rest of its options leave without meaning."""
+        needed = {
+            **dict.fromkeys(SAMPLING, (self.do_sample, "is for sampling; add do_sample")),
+            "length_penalty": (self.num_beams > 1, "is for beam search; set num_beams"),
+            "early_stopping": (self.num_beams > 1, "is for beam search; set num_beams"),
+            "min_alternative_expansion_prob": (self.alternatives is not None, "needs alternatives"),
+            "max_matching_ngram_size": (self.prompt_lookup_num_tokens is not None, "needs prompt_lookup_num_tokens"),
+            "attention_layer": (self.needs_attention, "needs output_attentions or coverage_penalty"),
+        }
         for name in names:
-            if name in SAMPLING and not self.do_sample:
-                raise OptionError(f"{name} is for sampling; add do_sample")
+            met, why = needed.get(name, (True, ""))
+            if not met:
+                raise OptionError(f"{name} {why}")
 
     @property
     def constrained(self) -> bool:

@@ -136,7 +136,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize(
-    "strings", [["e"], ["the", "o"], ["é", "n", "。"], ["re", "an", " s", "is"], [" "], ["no such text"]], ids=str
+    "strings", [["e"], ["the", "o"], ["é", "n", "。"], ["re", "an", "s", " is"], [" "], ["no such text"]], ids=str
 )
 @pytest.mark.parametrize("beams", [1, 3])
 def test_results_are_those_of_generate(made: Made, beams: int, strings: list[str]) -> None:
