@@ -17,7 +17,7 @@ from diptych.runtime.graph import Graph
 _UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _STATUS, _MAPS = Path("/proc/self/status"), Path("/proc/self/smaps")
 _FLOAT = 4
-# What measurements (benchmarks/varying_lengths.py) ask for: a step has its cache twice, and once more where beams are
+# What measurements (benchmarks/corpus_memory.py) ask for: a step has its cache twice, and once more where beams are
 # reordered or sources join; scores are edited, summed up and sorted; a layer has its states about so many times.
 _CACHES, _SCORES, _STATES = 3, 6, 24
 # Of what the allocator keeps, and of what is small.

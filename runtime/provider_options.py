@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from diptych.runtime.memory_limit import read_size
 from diptych.runtime.providers import settings_for
 
 
@@ -21,7 +20,7 @@ class _KeyValue(click.ParamType[tuple[str, str]]):
 
 
 def provider_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--provider`, `--strict-provider`, `--provider-option`, `--threads`, `--memory-limit`: as `settings`."""
+    """`--provider`, `--strict-provider`, `--provider-option`, `--threads`: as `settings`."""
 
     @click.option(
         "--provider",
@@ -40,7 +39,6 @@ def provider_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="An option of the provider, by its own name; may be repeated.",
     )
     @click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0 is one per core.")
-    @click.option("--memory-limit", metavar="SIZE", help="Most memory in use, 2GB say; batches are as it allows.")
     @functools.wraps(command)
     def with_settings(
         *arguments: Any,
@@ -48,16 +46,11 @@ def provider_options(command: Callable[..., Any]) -> Callable[..., Any]:
         strict_provider: bool,
         provider_option: tuple[tuple[str, str], ...],
         threads: int,
-        memory_limit: str | None,
         **rest: Any,
     ) -> Any:
         chosen = dict(provider_option)
         settings = settings_for(
-            provider,
-            threads=threads,
-            strict_provider=strict_provider,
-            provider_options=chosen,
-            memory_limit=None if memory_limit is None else read_size(memory_limit),
+            provider, threads=threads, strict_provider=strict_provider, provider_options=chosen
         )
         return command(*arguments, settings=settings, **rest)
 

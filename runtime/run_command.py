@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ from diptych.runtime.corpus.pace import Pace
 from diptych.runtime.corpus.rows import InputFormat, format_of, row_reader, row_writer
 from diptych.runtime.corpus.streams import check_paths, opened_input, opened_output
 from diptych.runtime.engine import onnxruntime
+from diptych.runtime.memory_limit import read_size
 from diptych.runtime.provider_options import provider_options
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.run_options import TaskCommand, check_belong, mode_of, task_options
@@ -26,6 +28,8 @@ from diptych.runtime.verification import read_verdict
 
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _LONG = 10.0
+# What results have that a line of text has no place for.
+_IN_JSON = ("output_scores", "output_attentions")
 
 
 @click.command("run", cls=TaskCommand)
@@ -38,6 +42,7 @@ _LONG = 10.0
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Texts run together.")
 @click.option("--batch-tokens", type=click.IntRange(min=1), help="Most tokens of those, padding included.")
+@click.option("--memory-limit", metavar="SIZE", help="Most memory in use, 2GB say; batches are as it allows.")
 @provider_options
 @task_options
 @debug_option
@@ -52,6 +57,7 @@ def command(
     settings: SessionSettings,
     batch_size: int,
     batch_tokens: int | None,
+    memory_limit: str | None,
     **task_values: Any,
 ) -> int:
     """Do what BUNDLE is for with each TEXT, or each line of --input, or of stdin.
@@ -77,9 +83,14 @@ def command(
     if batch_tokens is not None:
         batches["batch_tokens"] = batch_tokens
     input_format = input_format or format_of(input_path)
+    if memory_limit is not None:
+        settings = replace(settings, memory_limit=read_size(memory_limit))
     opened = Bundle.open(bundle)
     facts = _facts(opened, settings) | options | {"input_format": input_format, "json": as_json}
     task = _open(opened, settings, options)
+    for name in _IN_JSON:
+        if options.get(name) and not as_json:
+            raise click.UsageError(f"--{name.replace('_', '-')} is told in JSON; add --json")
     _tell_unverified(opened)
     typed = not texts and input_path is None and sys.stdin is not None and sys.stdin.isatty()
     if typed:

@@ -13,10 +13,14 @@ from diptych.runtime.tasks import TASKS, Task
 from diptych.runtime.tasks.score import Scorer
 from diptych.runtime.tasks.similarity import Similarity
 
-# Other things that a bundle can do with lines than what it is for.
-MODES: dict[str, tuple[type[Task[Any, Any]], str]] = {
-    "similarity": (Similarity, "Lines are two texts, a<TAB>b: the cosine of their vectors."),
-    "score": (Scorer, "Lines are a text and its target, a<TAB>b: the target's log-probability."),
+# Other things that bundles made for some tasks can do with lines.
+MODES: dict[str, tuple[type[Task[Any, Any]], tuple[str, ...], str]] = {
+    "similarity": (Similarity, ("embed",), "Lines are two texts, a<TAB>b: the cosine of their vectors."),
+    "score": (
+        Scorer,
+        ("translate", "summarise", "generate"),
+        "Lines are a text and its target, a<TAB>b: the target's log-probability.",
+    ),
 }
 
 
@@ -94,9 +98,17 @@ def check_belong(given: Iterable[str], task: str) -> None:
 
 
 def mode_of(options: dict[str, Any], task: type[Task[Any, Any]]) -> type[Task[Any, Any]]:
-    """What is done with lines: what the bundle is for, or what a flag among the options, which is taken out, says."""
+    """What is done with lines: what the bundle is for, or what a flag among the options, which is taken out, says.
+
+    Raises UsageError for an option that has no meaning with the flag.
+    """
     asked = [name for name in MODES if options.pop(name, False)]
-    return MODES[asked[0]][0] if asked else task
+    if not asked:
+        return task
+    mode = MODES[asked[0]][0]
+    for name in options.keys() - {item.name for item in fields(mode.options)}:
+        raise click.UsageError(f"{_OPTIONS[name].opts[0]} has no meaning with --{asked[0]}")
+    return mode
 
 
 def _sharing() -> list[list[str]]:
@@ -109,9 +121,8 @@ def _sharing() -> list[list[str]]:
 
 def _all_options() -> dict[str, TaskOption]:
     options: dict[str, TaskOption] = {}
-    for name, (kind, meaning) in MODES.items():
+    for name, (_, owners, meaning) in MODES.items():
         options[name] = TaskOption(name, "flag")
-        owners = [task for task in TASKS if TASKS[task].options is kind.options]
         options[name].meanings |= dict.fromkeys(owners, meaning)
     for task, kind in TASKS.items():
         for item in fields(kind.options):

@@ -4,13 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from diptych.runtime import option_fields as kinds
 from diptych.runtime.batches import BATCH_SIZE, BATCH_TOKENS
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.errors import InputError
 from diptych.runtime.generation.requests import Request
 from diptych.runtime.providers import SessionSettings
-from diptych.runtime.tasks.generate import TextGenerator, TextOptions
+from diptych.runtime.tasks.generate import TextGenerator
+from diptych.runtime.tasks.options import choose
 from diptych.runtime.tasks.pairs import Pair, check_pair, pair_from_json, pair_from_line
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """From which language to which."""
+
+    source_lang: str | None = kinds.text("the source's language, as the model spells it")
+    target_lang: str | None = kinds.text("the target's language, as the model spells it")
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ class Scorer:
     With an encoder the second ends as generated texts do. A language model goes on from the first, and does not end.
     """
 
-    options: ClassVar[type[Any]] = TextOptions
+    options: ClassVar[type[Any]] = ScoreOptions
     doing = "scoring"
 
     def __init__(self, texts: TextGenerator) -> None:
@@ -67,6 +77,7 @@ class Scorer:
 
     def check_options(self, **options: Any) -> None:
         """Raises OptionError if a call with these options would."""
+        choose(ScoreOptions, options)
         self.texts.check_options(**options)
 
     def from_line(self, line: str) -> Pair:

@@ -125,12 +125,18 @@ def test_stop_strings(bundle: Path) -> None:
 
 def test_the_score_of_a_translation_is_that_of_its_target(bundle: Path) -> None:
     found = values(bundle, "--output-scores", *TEXTS)
-    scored = values(bundle, "--score", *(f"{text}\t{one['text']}" for text, one in zip(TEXTS, found, strict=True)))
+    pairs = [f"{text}\t{one['text']}" for text, one in zip(TEXTS, found, strict=True)]
+    scored = results(bundle, "--score", *pairs)
     for one, other in zip(found, scored, strict=True):
         if one["ids"] == other["ids"]:
             assert other["score"] == pytest.approx(one["score"], abs=1e-3)
             assert other["token_scores"] == pytest.approx(one["token_scores"], abs=1e-4)
     assert sum(one["ids"] == other["ids"] for one, other in zip(found, scored, strict=True)) > 2
+
+
+def test_what_has_no_meaning_for_a_given_target_is_refused(bundle: Path) -> None:
+    message = told(diptych("run", bundle, "--score", "--num-beams", "3", "a\tb"))
+    assert "--num-beams has no meaning with --score" in message
 
 
 @pytest.mark.parametrize("wrong", ["lots", "-1", "", "2XB"])
@@ -151,6 +157,11 @@ def test_a_limit_that_is_enough_changes_nothing(bundle: Path) -> None:
 def test_what_a_bundle_without_attention_cannot(bundle: Path) -> None:
     for option in ("--output-attentions", "--replace-unknowns"):
         assert "export it with --with-attention" in told(diptych("run", bundle, option, *TEXTS))
+
+
+def test_what_lines_have_no_place_for_needs_json(bundle: Path) -> None:
+    message = told(diptych("run", bundle, "--output-scores", *TEXTS))
+    assert message.endswith("--output-scores is told in JSON; add --json")
 
 
 def test_help_names_every_option_of_decoding() -> None:

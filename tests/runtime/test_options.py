@@ -301,6 +301,26 @@ def test_an_option_of_sampling_is_refused_in_a_call_that_does_not_sample(name: s
     GenerationOptions().check_asked({"num_beams": 1})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "search", "message"),
+    [
+        ("length_penalty", 2.0, {"num_beams": 2}, "is for beam search"),
+        ("early_stopping", True, {"num_beams": 2}, "is for beam search"),
+        ("min_alternative_expansion_prob", 0.5, {"alternatives": 2}, "needs alternatives"),
+        ("max_matching_ngram_size", 3, {"prompt_lookup_num_tokens": 2}, "needs prompt_lookup_num_tokens"),
+        ("attention_layer", 0, {"output_attentions": True}, "needs output_attentions"),
+        ("attention_layer", 0, {"num_beams": 2, "coverage_penalty": 0.1}, "needs output_attentions"),
+    ],
+)
+def test_an_option_of_another_option_is_refused_without_it(
+    name: str, value: Any, search: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=f"^{name} {message}"):
+        GenerationOptions.from_mapping({name: value}).check_asked({name: value})
+    GenerationOptions.from_mapping({name: value, **search}).check_asked({name: value, **search})
+    GenerationOptions.from_mapping({name: value}).check_asked({})
+
+
 def test_sampling_returns_as_many_sequences_as_are_asked_for() -> None:
     assert GenerationOptions(do_sample=True, num_return_sequences=5).num_return_sequences == 5
     with pytest.raises(OptionError, match="num_return_sequences"):
