@@ -14,14 +14,14 @@ Kind = Literal["flag", "text", "json"]
 
 def whole_number(default: int | None, meaning: str, least: int = 0, most: int | None = None) -> Any:
     expected = f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"
-    return _option(default, meaning, expected, lambda v: _is_whole(v) and least <= v and (most is None or v <= most))
+    return choice(default, meaning, expected, lambda v: _is_whole(v) and least <= v and (most is None or v <= most))
 
 
 def number(default: float | None, meaning: str, least: float, most: float, *, above: bool = False) -> Any:
     """A number from `least`, or above it, to `most`."""
     expected = f"a number above {least:g}, at most {most:g}" if above else f"a number from {least:g} to {most:g}"
-    return _option(
-        default, meaning, expected, lambda v: _is_number(v) and least <= v <= most and (not above or v > least)
+    return choice(
+        default, meaning, expected, lambda v: is_number(v) and least <= v <= most and (not above or v > least)
     )
 
 
@@ -30,20 +30,20 @@ def share(default: float | None, meaning: str) -> Any:
 
 
 def one_of(default: str | None, meaning: str, choices: Sequence[str]) -> Any:
-    return _option(default, f"{meaning}: {', '.join(choices)}", f"one of {', '.join(choices)}", lambda v: v in choices)
+    return choice(default, f"{meaning}: {', '.join(choices)}", f"one of {', '.join(choices)}", lambda v: v in choices)
 
 
 def flag(default: bool | None, meaning: str) -> Any:
-    return _option(default, meaning, "true or false", lambda v: isinstance(v, bool), kind="flag")
+    return choice(default, meaning, "true or false", lambda v: isinstance(v, bool), kind="flag")
 
 
 def text(meaning: str) -> Any:
-    return _option(None, meaning, "a text", lambda v: isinstance(v, str) and v != "", kind="text")
+    return choice(None, meaning, "a text", lambda v: isinstance(v, str) and v != "", kind="text")
 
 
 def texts(meaning: str) -> Any:
     """A list of texts, or one."""
-    return _option(
+    return choice(
         (),
         meaning,
         "texts, none of them empty",
@@ -54,12 +54,12 @@ def texts(meaning: str) -> Any:
 
 def ids(meaning: str, default: tuple[int, ...] | None = ()) -> Any:
     """A list of token ids, or one."""
-    return _option(default, meaning, "ids, whole numbers from 0", lambda v: _all(v, _is_id), _listed)
+    return choice(default, meaning, "ids, whole numbers from 0", lambda v: _all(v, is_id), _listed)
 
 
 def sequences(meaning: str) -> Any:
     """A list of lists of ids, none of them empty."""
-    return _option((), meaning, "a list of non-empty lists of ids", lambda v: _all(v, _is_sequence), _nested)
+    return choice((), meaning, "a list of non-empty lists of ids", lambda v: _all(v, _is_sequence), _nested)
 
 
 def choice(
@@ -72,7 +72,8 @@ def choice(
     kind: Kind = "json",
 ) -> Any:
     """Whatever the kinds above are not. kind: how a command line reads it."""
-    return _option(default, meaning, expected, check, read, kind=kind)
+    metadata = {"help": meaning, "expected": expected, "check": check, "read": read or _plain, "kind": kind}
+    return field(default=default, metadata=metadata)
 
 
 def check_fields(record: Any) -> None:
@@ -97,27 +98,6 @@ def read_values(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
             raise OptionError(f"unknown option {name!r}; {hint}")
     return {name: _read(known[name], value) for name, value in values.items()}
-
-
-def is_id(value: Any) -> bool:
-    return _is_id(value)
-
-
-def is_number(value: Any) -> bool:
-    return _is_number(value)
-
-
-def _option(
-    default: Any,
-    meaning: str,
-    expected: str,
-    check: Check,
-    read: Callable[[Any], Any] | None = None,
-    *,
-    kind: Kind = "json",
-) -> Any:
-    metadata = {"help": meaning, "expected": expected, "check": check, "read": read or _plain, "kind": kind}
-    return field(default=default, metadata=metadata)
 
 
 def _read(option: "Field[Any]", value: Any) -> Any:
@@ -152,10 +132,10 @@ def _all(value: Any, check: Check) -> bool:
 
 
 def _is_sequence(value: Any) -> bool:
-    return bool(value) and _all(value, _is_id)
+    return bool(value) and _all(value, is_id)
 
 
-def _is_id(value: Any) -> bool:
+def is_id(value: Any) -> bool:
     return _is_whole(value) and value >= 0
 
 
@@ -163,5 +143,5 @@ def _is_whole(value: Any) -> bool:
     return type(value) is int
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -48,9 +48,8 @@ def provider_options(command: Callable[..., Any]) -> Callable[..., Any]:
         threads: int,
         **rest: Any,
     ) -> Any:
-        chosen = dict(provider_option)
         settings = settings_for(
-            provider, threads=threads, strict_provider=strict_provider, provider_options=chosen
+            provider, threads=threads, strict_provider=strict_provider, provider_options=dict(provider_option)
         )
         return command(*arguments, settings=settings, **rest)
 

@@ -139,6 +139,9 @@ def _chosen(
         raise ProviderError(f"{short_name(provider)} did not start: {why_missing(provider)}")
     if provider in {_CUDA, _TENSORRT}:
         preload_libraries()
+    if provider == _CUDA:
+        # Lengths vary: an arena that doubles each time it grows would soon have taken the whole device.
+        given = {"arena_extend_strategy": "kSameAsRequested"} | given
     return [(provider, {key: str(value) for key, value in given.items()})]
 
 

@@ -48,7 +48,7 @@ def test_a_folder_of_weights_alone(diptych: Run, weights: Path, tmp_path: Path) 
 
 
 def test_it_wins_over_the_folder_s_own(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise ExportError("it was read")
 
     monkeypatch.setattr(pipeline, "graphs", stop)

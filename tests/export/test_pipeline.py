@@ -302,9 +302,9 @@ def test_altered_network_is_a_parity_error(transformer_checkpoint: Path, earlier
     """PyTorch's side changes after its graphs were made; the earlier bundle stays."""
     before, verify = contents(earlier), pipeline._verify
 
-    def alter_and_verify(staging: Path, source: Source, specs: list[GraphSpec], facts: Manifest) -> Any:
-        specs[1].module.get_parameter("decoder.layers.0.cross_attention.output.weight").mul_(1.01)
-        return verify(staging, source, specs, facts)
+    def alter_and_verify(staging: Path, source: Source, facts: Manifest) -> Any:
+        source.loaded.network.get_parameter("decoder.layers.0.cross_attention.output.weight").mul_(1.01)
+        return verify(staging, source, facts)
 
     monkeypatch.setattr(pipeline, "_verify", alter_and_verify)
     with pytest.raises(ParityError, match="logits") as caught:

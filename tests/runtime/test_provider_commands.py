@@ -84,6 +84,12 @@ def test_info_refuses_what_sessions_refuse(bundle: Path, arguments: tuple[str, .
     assert result.stdout == ""
 
 
+def test_info_has_no_limit_on_what_it_does_not_do(bundle: Path) -> None:
+    result = CliRunner().invoke(info, [str(bundle), "--memory-limit", "2GB"])
+    assert result.exit_code == 2
+    assert "--memory-limit" in result.output
+
+
 def test_a_fallback_is_told_on_stderr_and_leaves_stdout_alone(bundle: Path) -> None:
     if "coreml" in available_providers():
         pytest.skip("this machine has what others lack")
