@@ -9,7 +9,7 @@ from typing import Any, Literal
 from diptych.runtime.errors import OptionError
 
 Check = Callable[[Any], bool]
-Kind = Literal["flag", "text", "json"]
+Kind = Literal["flag", "text", "file", "json"]
 
 
 def whole_number(default: int | None, meaning: str, least: int = 0, most: int | None = None) -> Any:
@@ -37,8 +37,8 @@ def flag(default: bool | None, meaning: str) -> Any:
     return choice(default, meaning, "true or false", lambda v: isinstance(v, bool), kind="flag")
 
 
-def text(meaning: str) -> Any:
-    return choice(None, meaning, "a text", lambda v: isinstance(v, str) and v != "", kind="text")
+def text(meaning: str, kind: Kind = "text") -> Any:
+    return choice(None, meaning, "a text", lambda v: isinstance(v, str) and v != "", kind=kind)
 
 
 def texts(meaning: str) -> Any:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from diptych.runtime.engine import onnxruntime as ort
-from diptych.runtime.errors import ProviderError
+from diptych.runtime.errors import OptionError, ProviderError
 from diptych.runtime.plugins import PLUGINS, installed_plugins
 
 CPU = "CPUExecutionProvider"
@@ -44,7 +44,9 @@ def settings_for(
     provider_options: Mapping[str, Any] | None = None,
     memory_limit: int | None = None,
 ) -> SessionSettings:
-    """The settings that a call's arguments mean; several providers may come as a list."""
+    """The settings that a call's arguments mean; several providers may come as a list. Raises OptionError."""
+    if type(threads) is not int or threads < 0:
+        raise OptionError(f"threads is {threads!r}; expected a whole number, 0 for one per core")
     names = provider if isinstance(provider, str) else ",".join(provider)
     options = dict(provider_options or {})
     return SessionSettings(names, threads, strict_provider, options=options, memory_limit=memory_limit)

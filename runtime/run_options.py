@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
 from diptych.runtime.generation.options import GenerationOptions
+from diptych.runtime.option_fields import Kind
 from diptych.runtime.tasks import TASKS, Task
 from diptych.runtime.tasks.score import Scorer
 from diptych.runtime.tasks.similarity import Similarity
@@ -36,7 +37,7 @@ class _JsonValue(click.ParamType[Any]):
             return value
 
 
-class _Text(click.ParamType[str]):
+class _FileText(click.ParamType[str]):
     """A text as it stands, or that of a file, without the line break at its end: @FILE."""
 
     name = "text"
@@ -51,16 +52,19 @@ class _Text(click.ParamType[str]):
             self.fail(f"{text[1:]} cannot be read: {error}", param, ctx)
 
 
+_TYPES: dict[Kind, click.ParamType[Any]] = {"text": click.STRING, "file": _FileText(), "json": _JsonValue()}
+
+
 class TaskOption(click.Option):
     """An option of some tasks, and what it means in each."""
 
-    def __init__(self, name: str, kind: Literal["flag", "text", "json"], *, off: bool = False) -> None:
+    def __init__(self, name: str, kind: Kind, *, off: bool = False) -> None:
         """off: whether a flag can also be switched off."""
         on = f"--{name.replace('_', '-')}"
         if kind == "flag":
             super().__init__([f"{on}/--no-{on[2:]}" if off else on, name], is_flag=True, default=None)
         else:
-            super().__init__([on, name], type=_Text() if kind == "text" else _JsonValue())
+            super().__init__([on, name], type=_TYPES[kind])
         self.meanings: dict[str, str] = {}
 
 
@@ -106,7 +110,7 @@ def mode_of(options: dict[str, Any], task: type[Task[Any, Any]]) -> type[Task[An
     if not asked:
         return task
     mode = MODES[asked[0]][0]
-    for name in options.keys() - {item.name for item in fields(mode.options)}:
+    for name in sorted(options.keys() - {item.name for item in fields(mode.options)}):
         raise click.UsageError(f"{_OPTIONS[name].opts[0]} has no meaning with --{asked[0]}")
     return mode
 

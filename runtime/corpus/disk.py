@@ -5,7 +5,7 @@ import stat
 import sys
 from pathlib import Path
 
-from diptych.runtime.corpus.errors import OutputError
+from diptych.runtime.corpus.errors import NoFolderError, OutputError
 
 if sys.platform != "win32":
     import fcntl
@@ -69,10 +69,10 @@ def is_direct(path: Path) -> bool:
 
 
 def check_place(path: Path) -> None:
-    """Before any work. Raises OutputError if the folder is not there or cannot be written."""
+    """Before any work. Raises NoFolderError if the folder is not there, OutputError if it cannot be written."""
     folder = path.resolve().parent
     if not folder.is_dir():
-        raise OutputError(f"{path}: there is no folder {folder}; make it first")
+        raise NoFolderError(f"{path}: there is no folder {folder}; make it first")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{path}: {folder} cannot be written; choose another --output")
 

@@ -2,6 +2,7 @@
 
 CorpusError (DiptychError, OSError)
 ├── ReadError      the input cannot be read any further
+├── NoFolderError  the folder of the results does not exist (also a FileNotFoundError)
 ├── OutputError    the results cannot be written
 └── JournalError   what was kept of an earlier run is not of this job
 """
@@ -18,6 +19,12 @@ class CorpusError(DiptychError, OSError):
 
 class ReadError(CorpusError):
     """The input cannot be read any further."""
+
+
+class NoFolderError(CorpusError, FileNotFoundError):
+    """The folder that results are to be written to does not exist."""
+
+    exit_status = 2
 
 
 class OutputError(CorpusError):

@@ -14,7 +14,7 @@ from diptych.runtime.errors import InputError
 @dataclass(frozen=True)
 class Job:
     """read: from a line to what the task takes. attempt: from those, and the number of the `first`, to results, in
-    order. write: from a result to a line of output. Each gives, or is given, an InputError in the place of what is bad.
+    order. write: from a result to a line of output. What is bad is an InputError in its place, for all of them.
     """
 
     read: Callable[[Line], Any]
@@ -34,7 +34,7 @@ class Job:
             if output.recorded(chunk):
                 pace.skip(len(chunk.lines), chunk.size)
             else:
-                results = self._results(chunk.lines, lines)
+                results = self.attempt([self.read(line) for line in chunk.lines], first=lines)
                 of_chunk = [number for number, result in enumerate(results) if isinstance(result, InputError)]
                 for number in of_chunk:
                     warn(f"line {lines + number + 1}: {results[number]}")
@@ -46,9 +46,3 @@ class Job:
         if kept.bad:
             warn(f"bad lines: {bad:,} in all, {kept.bad:,} of them told by an earlier run.")
         return bad
-
-    def _results(self, lines: list[Line], first: int) -> list[Any]:
-        rows = [self.read(line) for line in lines]
-        readable = [row for row in rows if not isinstance(row, InputError)]
-        results = iter(self.attempt(readable, first=first) if readable else [])
-        return [row if isinstance(row, InputError) else next(results) for row in rows]

@@ -37,7 +37,7 @@ def decode(
     while rows is not None or waiting:
         if rows is not None:
             rows.step()
-        if requests := waiting.take(set(search.sources)):
+        if requests := waiting.take(set(search.sources), 0 if rows is None else rows.history.ids.shape[1]):
             newcomers = _begin(decoder, requests, search, pad_id, looking_at)
             search.join(requests)
             rows = newcomers if rows is None else rows.joined(newcomers)

@@ -13,6 +13,7 @@ DEFAULT_NEW_TOKENS = 256
 LARGEST_PENALTY = 100
 MOST_BEAMS = 1000
 _LEAST_PENALTY = 1 / LARGEST_PENALTY
+_LARGEST_BIAS = 1e9
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff", "seed")
 GRAMMARS = ("json_schema", "regex", "grammar")
@@ -31,7 +32,7 @@ def _biases(value: Any) -> Any:
 
 def _are_biases(value: Any) -> bool:
     return isinstance(value, tuple) and all(
-        words and all(map(kinds.is_id, words)) and abs(bias) < float("inf") for words, bias in value
+        words and all(map(kinds.is_id, words)) and abs(bias) <= _LARGEST_BIAS for words, bias in value
     )
 
 
@@ -95,7 +96,7 @@ class GenerationOptions:
     sequence_bias: tuple[tuple[tuple[int, ...], float], ...] = kinds.choice(
         (),
         "JSON list of [sequence of ids, what is added to its score]",
-        "pairs of ids and a number",
+        f"pairs of ids and a number from {-_LARGEST_BIAS:g} to {_LARGEST_BIAS:g}",
         _are_biases,
         _biases,
     )
@@ -125,10 +126,10 @@ class GenerationOptions:
     )
     max_matching_ngram_size: int = kinds.whole_number(2, "most last tokens that a guess is looked up by", 1)
     json_schema: Any = kinds.choice(  # noqa: RUF009
-        None, "JSON schema that results obey (@FILE reads one)", "a JSON schema", _is_schema, kind="text"
+        None, "JSON schema that results obey (@FILE reads one)", "a JSON schema", _is_schema, kind="file"
     )
     regex: str | None = kinds.text("regular expression that results match whole")
-    grammar: str | None = kinds.text("Lark grammar that results obey (@FILE reads one)")
+    grammar: str | None = kinds.text("Lark grammar that results obey (@FILE reads one)", kind="file")
     eos_token_id: tuple[int, ...] | None = kinds.ids("tokens that end a result", None)
     decoder_start_token_id: int | None = kinds.whole_number(None, "what an encoder-decoder starts decoding with")
     output_scores: bool = kinds.flag(False, "results have each token's log-probability")
@@ -174,8 +175,6 @@ class GenerationOptions:
         """Raises OptionError if a call asks for something that the rest of its options leave without meaning."""
         needed = {
             **dict.fromkeys(SAMPLING, (self.do_sample, "is for sampling; add do_sample")),
-            "length_penalty": (self.num_beams > 1, "is for beam search; set num_beams"),
-            "early_stopping": (self.num_beams > 1, "is for beam search; set num_beams"),
             "min_alternative_expansion_prob": (self.alternatives is not None, "needs alternatives"),
             "max_matching_ngram_size": (self.prompt_lookup_num_tokens is not None, "needs prompt_lookup_num_tokens"),
             "attention_layer": (self.needs_attention, "needs output_attentions or coverage_penalty"),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from diptych.runtime.generation.history import Begun
 from diptych.runtime.memory_limit import MemoryLimit, Sizes
 
-# Newcomers wait until no more than this share of a batch is left: what they join is copied, and their caches are as
-# long as those of the rows before them (benchmarks/continuous_batching.py).
-_LEFT = 0.25
+# Newcomers wait until no more than this share of a batch is left, and what is cached is no longer than they are: it is
+# copied when they join, and padded for them (benchmarks/continuous_batching.py).
+_LEFT = 0.5
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,11 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def take(self, running: Collection[int]) -> list[Request]:
-        """Those for which there is room beside these; one, at least, where none run."""
+    def take(self, running: Collection[int], cached: int) -> list[Request]:
+        """Those for which there is room beside these, with so many tokens cached; one, at least, where none run."""
         if not self._waiting or len(running) > self._room.batch_size * _LEFT:
+            return []
+        if running and cached > self._waiting[0].length:
             return []
         self._running = [request for request in self._running if request.number in running]
         before = len(self._running)

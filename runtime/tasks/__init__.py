@@ -41,14 +41,14 @@ class Task(Protocol[TextT, ResultT]):
 
     def attempt(
         self,
-        texts: Sequence[TextT],
+        texts: Sequence[TextT | InputError],
         *,
         batch_size: int = ...,
         batch_tokens: int = ...,
         first: int = ...,
         **options: Any,
     ) -> list[ResultT | InputError]:
-        """A result for each text, in order, or the error of one that cannot be read.
+        """A result for each text, in order, or the error of one that cannot be read, which may stand there already.
 
         first: the number of the first text among all, on which it depends what is drawn where results are sampled.
         """

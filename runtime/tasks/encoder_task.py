@@ -68,28 +68,33 @@ class EncoderTask(ABC, Generic[TextT, OptionsT, SeenT, ResultT]):
 
     def attempt(
         self,
-        texts: Sequence[TextT],
+        texts: Sequence[TextT | InputError],
         *,
         batch_size: int = BATCH_SIZE,
         batch_tokens: int = BATCH_TOKENS,
         first: int = 0,
         **options: Any,
     ) -> list[ResultT | InputError]:
-        """As a call with a list, with the error of a text that cannot be read in its place.
+        """As a call with a list, with the error of a text that cannot be read, or that is one, in its place.
 
         first: nothing here depends on it.
         """
         chosen = choose(self.options, options)
-        readings = [self._read(text, chosen) for text in texts]
+        readings = [text if isinstance(text, InputError) else self._read(text, chosen) for text in texts]
         windows = [window for reading in readings if not isinstance(reading, InputError) for window in reading]
         seen: dict[int, SeenT] = {}
         for number, outputs in self.encoder.run(windows, batch_size, batch_tokens):
             seen[number] = self.see(windows[number], outputs, chosen)
         in_order = iter([seen[number] for number in range(len(windows))])
-        return [
-            reading if isinstance(reading, InputError) else self.tell(text, [next(in_order) for _ in reading], chosen)
-            for text, reading in zip(texts, readings, strict=True)
-        ]
+        results: list[ResultT | InputError] = []
+        for text, reading in zip(texts, readings, strict=True):
+            if isinstance(text, InputError):
+                results.append(text)
+            elif isinstance(reading, InputError):
+                results.append(reading)
+            else:
+                results.append(self.tell(text, [next(in_order) for _ in reading], chosen))
+        return results
 
     def check_options(self, **options: Any) -> None:
         """Raises OptionError if a call with these options would."""

@@ -103,7 +103,7 @@ class TextGenerator:
 
     def attempt(
         self,
-        texts: Sequence[str | Prompt],
+        texts: Sequence[str | Prompt | InputError],
         *,
         batch_size: int = BATCH_SIZE,
         batch_tokens: int = BATCH_TOKENS,
@@ -111,25 +111,28 @@ class TextGenerator:
         first: int = 0,
         **options: Any,
     ) -> list[list[GeneratedText] | InputError]:
-        """As `hypotheses`, with the error of a text that cannot be read in its place.
+        """As `hypotheses`, with the error of a text that cannot be read, or that is one, in its place.
 
         batch_size, batch_tokens, on_step, first: as in a call of `Generator`. options: `source_lang`, `target_lang`,
         `target_prefix`, `replace_unknowns`, and those of `GenerationOptions`.
         """
         call = self._call(options)
         results: list[list[GeneratedText] | InputError] = []
-        requests: dict[int, Request] = {}
+        asked: dict[int, tuple[str | Prompt, Request]] = {}
         for index, text in enumerate(texts):
             try:
-                requests[index] = self._request(first + index, text, call)
+                if isinstance(text, InputError):
+                    raise text
+                asked[index] = text, self._request(first + index, text, call)
                 results.append([])
             except InputError as error:
                 results.append(error)
+        requests = [request for _, request in asked.values()]
         found = self.generator.run(
-            call.plan, list(requests.values()), batch_size=batch_size, batch_tokens=batch_tokens, on_step=on_step
+            call.plan, requests, batch_size=batch_size, batch_tokens=batch_tokens, on_step=on_step
         )
-        for index, request in requests.items():
-            results[index] = [self._result(texts[index], request, each, call) for each in found[request.number]]
+        for index, (text, request) in asked.items():
+            results[index] = [self._result(text, request, each, call) for each in found[request.number]]
         return results
 
     def stream(self, text: str | Prompt, **options: Any) -> Iterator[str]:

@@ -51,18 +51,21 @@ class Scorer:
 
     def attempt(
         self,
-        texts: Sequence[Pair],
+        texts: Sequence[Pair | InputError],
         *,
         batch_size: int = BATCH_SIZE,
         batch_tokens: int = BATCH_TOKENS,
         first: int = 0,
         **options: Any,
     ) -> list[ScoredText | InputError]:
-        """For each pair its score, or the error of one that cannot be read. options: languages."""
+        """For each pair its score, or the error of one that cannot be read, or that is one. options: `ScoreOptions`."""
+        choose(ScoreOptions, options)
         results: list[ScoredText | InputError] = []
         requests: dict[int, Request] = {}
         for index, pair in enumerate(texts):
             try:
+                if isinstance(pair, InputError):
+                    raise pair
                 check_pair(pair, "text", "target")
                 requests[index] = self.texts.target(*pair, **options)
                 results.append(ScoredText([], 0.0, []))

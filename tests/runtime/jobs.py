@@ -22,7 +22,9 @@ INPUT = b"one\ntwo\n\nfour\r\nfive\nsix\nseven\xff\neight\nnine\nten\neleven\ntw
 BAD = 2
 
 
-def shout(line: str) -> str | InputError:
+def shout(line: str | InputError) -> str | InputError:
+    if isinstance(line, InputError):
+        return line
     return line.upper() if line else InputError("empty")
 
 
@@ -42,7 +44,7 @@ def run(target: Path, content: bytes = INPUT, job: Job = JOB, restart: bool = Fa
 
 
 def counting() -> tuple[Job, list[int]]:
-    """The job, and how many texts each of its attempts was given."""
+    """The job, and how many lines each of its attempts was given."""
     seen: list[int] = []
 
     def attempt(texts: list[Any], first: int) -> list[Any]:

@@ -96,6 +96,15 @@ def test_an_alternative_may_end_with_its_first_token(speaker: Speaker, options: 
     assert text_of(found) == ["i", "t"]
 
 
+def test_what_is_no_text_keeps_its_place_and_changes_no_draw(speaker: Speaker) -> None:
+    sampled = {"do_sample": True, "seed": 1}
+    wrong = InputError("no text")
+    expected = speaker.texts.attempt([HELLO] * 9, **sampled)
+    assert speaker.texts.attempt([wrong, *[HELLO] * 7, wrong], **sampled) == [wrong, *expected[1:8], wrong]
+    assert len({found[0].text for found in expected if not isinstance(found, InputError)}) > 1
+    assert speaker.texts.attempt([wrong]) == [wrong]
+
+
 def test_a_prefix_that_no_text_of_a_grammar_begins_with_is_its_row_s_mistake(speaker: Speaker) -> None:
     pytest.importorskip("llguidance")
     texts = [HELLO, Prompt(HELLO, "Où"), Prompt(HELLO, "Ça va ma")]

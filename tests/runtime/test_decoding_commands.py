@@ -56,7 +56,7 @@ def test_a_refused_option_is_no_flag(bundle: Path, name: str) -> None:
     assert f"--{name.replace('_', '-')}" in told(diptych("run", bundle, f"--{name.replace('_', '-')}", "1", *TEXTS))
 
 
-@pytest.mark.parametrize("option", ["--json-schema", "--regex", "--grammar", "--target-prefix"])
+@pytest.mark.parametrize("option", ["--json-schema", "--grammar"])
 def test_a_file_that_cannot_be_read_is_told(bundle: Path, tmp_path: Path, option: str) -> None:
     (tmp_path / "latin").write_bytes("é".encode("latin-1"))
     for name, reason in (("absent", "No such file"), (".", "Is a directory"), ("latin", "utf-8")):
@@ -67,12 +67,20 @@ def test_a_file_that_cannot_be_read_is_told(bundle: Path, tmp_path: Path, option
     assert option in told(diptych("run", bundle, option, "@", *TEXTS))
 
 
-def test_a_text_may_come_from_a_file(bundle: Path, tmp_path: Path) -> None:
-    (tmp_path / "prefix").write_text("Comment\n", encoding="utf-8")
-    (expected,) = values(bundle, "--target-prefix", "Comment", TEXTS[0])
-    (found,) = values(bundle, "--target-prefix", f"@{tmp_path / 'prefix'}", TEXTS[0])
-    assert found == expected, "the line break at its end does not count"
-    assert found["text"].startswith("Comment")
+@pytest.mark.parametrize("option", ["--regex", "--target-prefix"])
+def test_other_texts_may_begin_as_files_do(bundle: Path, option: str) -> None:
+    finished = diptych("run", bundle, *GREEDY, option, "@a", TEXTS[0])
+    assert "cannot be read" not in finished.stderr
+
+
+def test_a_schema_may_come_from_a_file(bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("llguidance")
+    schema = '{"type": "array", "items": {"const": 3}, "minItems": 1, "maxItems": 2}'
+    (tmp_path / "schema.json").write_text(schema + "\n", encoding="utf-8")
+    (expected,) = values(bundle, "--json-schema", schema, TEXTS[0])
+    (found,) = values(bundle, "--json-schema", f"@{tmp_path / 'schema.json'}", TEXTS[0])
+    assert found == expected
+    assert json.loads(found["text"]) in ([3], [3, 3])
 
 
 def test_a_prefix_is_in_the_text_and_not_in_the_ids(bundle: Path) -> None:

@@ -160,7 +160,7 @@ def request(length: int, number: int = 0) -> Request:
 
 
 def take(waiting: Waiting, *running: int) -> list[int]:
-    return [each.number for each in waiting.take(running)]
+    return [each.number for each in waiting.take(running, 0)]
 
 
 def test_the_shortest_are_taken_first_and_newcomers_wait_for_room() -> None:
@@ -168,16 +168,23 @@ def test_the_shortest_are_taken_first_and_newcomers_wait_for_room() -> None:
     assert take(waiting) == [2, 5, 0, 3]
     assert len(waiting) == 2
     assert take(waiting, 0, 2, 3, 5) == []
-    assert take(waiting, 0, 3) == []
+    assert take(waiting, 0, 3, 5) == []
     assert take(waiting, 3) == [4, 1]
     assert take(waiting) == []
 
 
-def test_a_quarter_of_a_large_batch_is_left_when_others_join() -> None:
+def test_half_of_a_large_batch_is_left_when_others_join() -> None:
     waiting = Waiting([request(1, number) for number in range(40)], Room(16))
     assert take(waiting) == list(range(16))
-    assert take(waiting, *range(5)) == []
-    assert take(waiting, *range(4)) == list(range(16, 28))
+    assert take(waiting, *range(9)) == []
+    assert take(waiting, *range(8)) == list(range(16, 24))
+
+
+def test_those_that_have_come_far_are_not_joined() -> None:
+    waiting = Waiting([request(6, number) for number in range(9)], Room(4))
+    assert take(waiting) == [0, 1, 2, 3]
+    assert waiting.take([0], 7) == []
+    assert [each.number for each in waiting.take([0], 6)] == [4, 5, 6]
 
 
 def test_tokens_are_counted_with_their_padding() -> None:

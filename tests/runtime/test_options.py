@@ -55,7 +55,10 @@ BAD_OTHERS = [
     *[(name, value) for name in ("do_sample", "renormalize_logits") for value in (1, 0, "true", None, [])],
     *[
         ("sequence_bias", value)
-        for value in ([[[], 1.0]], [[[-1], 1.0]], [[[1.5], 1.0]], [[[1], INF]], [[[1], NAN]], {(-1,): 1.0}, {(): 1.0})
+        for value in (
+            *([[[], 1.0]], [[[-1], 1.0]], [[[1.5], 1.0]], [[[1], INF]], [[[1], -1e39]], [[[1], NAN]]),
+            *({(-1,): 1.0}, {(): 1.0}),
+        )
     ],
     *[
         ("exponential_decay_length_penalty", value)
@@ -304,8 +307,6 @@ def test_an_option_of_sampling_is_refused_in_a_call_that_does_not_sample(name: s
 @pytest.mark.parametrize(
     ("name", "value", "search", "message"),
     [
-        ("length_penalty", 2.0, {"num_beams": 2}, "is for beam search"),
-        ("early_stopping", True, {"num_beams": 2}, "is for beam search"),
         ("min_alternative_expansion_prob", 0.5, {"alternatives": 2}, "needs alternatives"),
         ("max_matching_ngram_size", 3, {"prompt_lookup_num_tokens": 2}, "needs prompt_lookup_num_tokens"),
         ("attention_layer", 0, {"output_attentions": True}, "needs output_attentions"),

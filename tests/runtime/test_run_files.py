@@ -53,7 +53,7 @@ def test_an_output_is_replaced_when_it_is_whole(bundle: Path, lines: Path, tmp_p
 
 
 def test_an_output_that_cannot_be_written_is_told(bundle: Path, tmp_path: Path) -> None:
-    assert_refused(run(bundle, "Hello.", "--output", tmp_path / "no" / "such" / "folder.txt"), 1)
+    assert_refused(run(bundle, "Hello.", "--output", tmp_path / "no" / "such" / "folder.txt"), 2)
 
 
 @pytest.mark.parametrize("kind", ["partial", "journal"])
@@ -67,7 +67,7 @@ def test_the_input_is_not_what_an_output_is_kept_in(bundle: Path, lines: Path, t
 
 def test_a_missing_folder_is_told_before_anything_is_opened(tmp_path: Path) -> None:
     result = run(tmp_path / "no bundle", "Hello.", "--output", tmp_path / "absent" / "french.txt")
-    assert_refused(result, 1)
+    assert_refused(result, 2)
     assert f"there is no folder {tmp_path / 'absent'}".encode() in result.stderr
 
 

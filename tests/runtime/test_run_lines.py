@@ -191,6 +191,19 @@ def test_the_number_of_the_first_text_is_passed_on() -> None:
     assert seen == [0, 2, 6]
 
 
+def test_a_bad_line_keeps_its_place_among_the_texts() -> None:
+    """What is sampled depends on a text's number."""
+    seen: list[list[str]] = []
+
+    def attempt(found: list[Any], first: int) -> list[Any]:
+        seen.append([type(one).__name__ for one in found])
+        return found
+
+    job = type(JOB)(JOB.read, attempt, JOB.write)
+    bad = job.run(read(b"a\n\xff\nb\n"), DirectOutput(io.BytesIO(), "output"), Pace(None, lambda done, told: None))
+    assert (bad, seen) == (1, [["str", "InputError"], ["str"]])
+
+
 def rows(kind: type[Any], *found: str) -> list[Any]:
     """What a task of this kind makes of lines of JSON; of a bad one, its error."""
     read_row = row_reader(kind.__new__(kind), "jsonl")
