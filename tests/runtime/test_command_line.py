@@ -234,7 +234,7 @@ def test_a_missing_input_file_is_told(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_an_output_that_cannot_be_written_is_told(bundle: Path, tmp_path: Path) -> None:
-    message = assert_fails(run(bundle, "Hello.", "--output", tmp_path / "absent" / "target.txt"), 1)
+    message = assert_fails(run(bundle, "Hello.", "--output", tmp_path / "absent" / "target.txt"), 2)
     assert "absent" in message
 
 
