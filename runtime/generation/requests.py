@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from diptych.runtime.generation.history import Begun
 from diptych.runtime.memory_limit import MemoryLimit, Sizes
 
-# Newcomers wait until no more than this share of a batch is left, and what is cached is no longer than they are: it is
+# Newcomers wait until one source or this share of a batch is left, and what is cached is no longer than they are: it is
 # copied when they join, and padded for them (benchmarks/continuous_batching.py).
-_LEFT = 0.5
+_LEFT = 0.125
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Waiting:
 
     def take(self, running: Collection[int], cached: int) -> list[Request]:
         """Those for which there is room beside these, with so many tokens cached; one, at least, where none run."""
-        if not self._waiting or len(running) > self._room.batch_size * _LEFT:
+        if not self._waiting or len(running) > max(1, self._room.batch_size * _LEFT):
             return []
         if running and cached > self._waiting[0].length:
             return []

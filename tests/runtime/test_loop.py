@@ -173,11 +173,11 @@ def test_the_shortest_are_taken_first_and_newcomers_wait_for_room() -> None:
     assert take(waiting) == []
 
 
-def test_half_of_a_large_batch_is_left_when_others_join() -> None:
+def test_an_eighth_of_a_large_batch_is_left_when_others_join() -> None:
     waiting = Waiting([request(1, number) for number in range(40)], Room(16))
     assert take(waiting) == list(range(16))
-    assert take(waiting, *range(9)) == []
-    assert take(waiting, *range(8)) == list(range(16, 24))
+    assert take(waiting, *range(3)) == []
+    assert take(waiting, *range(2)) == list(range(16, 30))
 
 
 def test_those_that_have_come_far_are_not_joined() -> None:
