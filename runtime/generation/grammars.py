@@ -135,7 +135,7 @@ class _Vocabulary:
         self.special_token_ids = [self.eos_token_id]
 
     def __call__(self, text: bytes) -> list[int]:
-        raise NotImplementedError
+        raise AssertionError(f"grammars force no tokens, so none are asked for, not those of {text!r}")
 
 
 def _check_beginning(matcher: Any, spelled: TokenBytes, name: str) -> None:

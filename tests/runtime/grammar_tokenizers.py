@@ -65,3 +65,13 @@ def names_of(tokenizer: Tokenizer) -> list[str]:
 def _with_special(made: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     made.add_special_tokens(SPECIAL)
     return made
+
+
+def of_bytes(folder: Path) -> Tokenizer:
+    """Some letters and the punctuation of JSON in one token."""
+    return load(byte_level("ab", "abc", '{"', '":', "Ġa", "22"), folder)
+
+
+def of_pieces(folder: Path) -> Tokenizer:
+    """The same, with a space at the beginning of words."""
+    return load(metaspace("▁", "▁a", "▁ab", "ab", "a", "b", "▁{", *'{"x:}12,.'), folder)

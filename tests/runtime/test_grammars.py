@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grammar_tokenizers import byte_level, load, metaspace, names_of
+from grammar_tokenizers import load, metaspace, names_of, of_bytes, of_pieces
 from grammar_words import START, Words
 
 from diptych.runtime.errors import InputError
@@ -23,12 +23,12 @@ POINT = {"type": "object", "properties": {"x": {"enum": [1, 22]}}, "required": [
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    return load(byte_level("ab", "abc", '{"', '":', "Ġa", "22"), tmp_path_factory.mktemp("byte-level"))
+    return of_bytes(tmp_path_factory.mktemp("byte-level"))
 
 
 @pytest.fixture(scope="module")
 def pieces(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    return load(metaspace("▁", "▁a", "▁ab", "ab", "a", "b", "▁{", *'{"x:}12,.'), tmp_path_factory.mktemp("pieces"))
+    return of_pieces(tmp_path_factory.mktemp("pieces"))
 
 
 def test_no_grammar_is_no_filter(tokenizer: Tokenizer) -> None:

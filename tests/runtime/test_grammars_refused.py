@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grammar_tokenizers import byte_level, load, metaspace
+from grammar_tokenizers import of_bytes, of_pieces
 from grammar_words import Words
 
 from diptych.runtime.errors import EngineError, OptionError
@@ -18,12 +18,12 @@ pytest.importorskip("llguidance")
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    return load(byte_level("ab", "abc", '{"', '":', "Ġa", "22"), tmp_path_factory.mktemp("byte-level"))
+    return of_bytes(tmp_path_factory.mktemp("byte-level"))
 
 
 @pytest.fixture(scope="module")
 def pieces(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    return load(metaspace("▁", "▁a", "▁ab", "ab", "a", "b", "▁{", *'{"x:}12,.'), tmp_path_factory.mktemp("pieces"))
+    return of_pieces(tmp_path_factory.mktemp("pieces"))
 
 
 @pytest.mark.parametrize(
