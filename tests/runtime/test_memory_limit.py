@@ -188,7 +188,7 @@ def test_a_limit_knows_the_graphs(tmp_path: Path) -> None:
 def test_a_limit_below_what_is_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "weights.data").write_bytes(b"\0" * 1000)
     with pytest.raises(
-        OptionError, match=r"memory_limit is 1 MB, but the loaded bundle alone needs \d+ MB; allow more"
+        OptionError, match=r"memory_limit is 1 MB, but the loaded bundle alone needs [\d,]+ MB; allow more"
     ):
         MemoryLimit.of(10**6, [], tmp_path / "weights.data")
 
