@@ -12,6 +12,7 @@ from diptych.model import architecture as arch
 from diptych.model.attention import Attention, Collect, KeyValue
 from diptych.model.embedding import Embedding
 from diptych.model.feed_forward import FeedForward
+from diptych.model.kernels import Back, Growing, Kernel
 from diptych.model.masks import causal_bias, padding_bias
 from diptych.model.norms import make_norm, make_slots
 from diptych.model.relative import make_bias
@@ -32,28 +33,15 @@ class DecoderLayer(nn.Module):
         self.feed_forward_input_norm, self.feed_forward_output_norm = make_slots(width, spec)
         self.feed_forward = FeedForward(width, spec.feed_forward)
 
-    def forward(
-        self,
-        hidden: Tensor,
-        bias: Tensor,
-        rotation: Rotation | None,
-        past: KeyValue,
-        cross: KeyValue | None,
-        cross_bias: Tensor | None,
-        collect: Collect | None = None,
-    ) -> tuple[Tensor, KeyValue]:
+    def forward(self, hidden: Tensor, rotation: Rotation | None, attend: Kernel, look_back: Kernel | None) -> Tensor:
         normed = self.self_attention_input_norm(hidden)
-        key, value = self.self_attention.project(normed, rotation)
-        present = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        attended = self.self_attention(normed, *present, bias, rotation)
-        hidden = self.self_attention_output_norm(hidden + attended)
+        hidden = self.self_attention_output_norm(hidden + attend(self.self_attention, normed, rotation))
         if self.cross_attention is not None:
-            assert cross is not None
+            assert look_back is not None
             normed = self.cross_attention_input_norm(hidden)
-            looked_back = self.cross_attention(normed, *cross, cross_bias, collect=collect)
-            hidden = self.cross_attention_output_norm(hidden + looked_back)
+            hidden = self.cross_attention_output_norm(hidden + look_back(self.cross_attention, normed, None))
         fed = self.feed_forward(self.feed_forward_input_norm(hidden))
-        return self.feed_forward_output_norm(hidden + fed), present
+        return self.feed_forward_output_norm(hidden + fed)
 
 
 class Decoder(nn.Module):
@@ -64,7 +52,8 @@ class Decoder(nn.Module):
         self.norm = make_norm(spec.width, spec.final_norm)
         self.relative = make_bias(spec, both_ways=False)
         self.rotary = make_rotary(spec)
-        self.windows = sorted({layer.attention.window for layer in spec.layers}, key=lambda window: window or 0)
+        self.layer_windows = [layer.attention.window for layer in spec.layers]
+        self.windows = sorted(set(self.layer_windows), key=lambda window: window or 0)
 
     def project_cross(self, memory: Tensor) -> list[KeyValue]:
         """memory [B, S, width] -> each layer's cross-attention keys and values [B, G, S, D]: once per source."""
@@ -92,20 +81,30 @@ class Decoder(nn.Module):
         [R, T, width] and the present [R, G, P + T, D]. collect: given each layer's weights of cross-attention,
         [R, H, T, S], in the order of the layers.
         """
+        dtype = self.embedding.tokens.weight.dtype
+        growing = [Growing(*pair) for pair in zip(past, self.biases(attention_mask, input_ids.shape[1]), strict=True)]
+        back = None
+        if cross is not None and encoder_attention_mask is not None:
+            cross_bias = padding_bias(encoder_attention_mask, dtype)
+            back = [Back(entry, cross_bias, collect) for entry in cross]
+        return self.decode(input_ids, position_ids, growing, back), [kernel.present for kernel in growing]
+
+    def decode(
+        self, input_ids: Tensor, position_ids: Tensor, attend: Sequence[Kernel], look_back: Sequence[Kernel] | None
+    ) -> Tensor:
+        """ids and positions [R, T], and what each layer looks with -> last hidden state [R, T, width]."""
         hidden = self.embedding(input_ids, position_ids)
-        biases = {
-            window: self._bias(attention_mask, input_ids.shape[1], hidden.dtype, window) for window in self.windows
-        }
         rotation = None if self.rotary is None else self.rotary(position_ids)
-        cross_bias = None if encoder_attention_mask is None else padding_bias(encoder_attention_mask, hidden.dtype)
-        entries: Sequence[KeyValue | None] = [None] * len(past) if cross is None else cross
-        present = []
-        for layer, layer_past, layer_cross in zip(self.layers, past, entries, strict=True):
-            assert isinstance(layer, DecoderLayer)
-            bias = biases[layer.self_attention.window]
-            hidden, layer_present = layer(hidden, bias, rotation, layer_past, layer_cross, cross_bias, collect)
-            present.append(layer_present)
-        return self.norm(hidden), present
+        backs: Sequence[Kernel | None] = [None] * len(attend) if look_back is None else look_back
+        for layer, kernel, back in zip(self.layers, attend, backs, strict=True):
+            hidden = layer(hidden, rotation, kernel, back)
+        return self.norm(hidden)
+
+    def biases(self, mask: Tensor, length: int) -> list[Tensor]:
+        """mask [R, P + T] -> for each layer [R, 1 or H, T, P + T], by its window; those of equal windows are one."""
+        dtype = self.embedding.tokens.weight.dtype
+        by_window = {window: self._bias(mask, length, dtype, window) for window in self.windows}
+        return [by_window[window] for window in self.layer_windows]
 
     def _bias(self, mask: Tensor, length: int, dtype: torch.dtype, window: int | None) -> Tensor:
         bias = causal_bias(mask, length, dtype, window)

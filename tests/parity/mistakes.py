@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diptych.model import decoder as decoder_module
 from diptych.model.encoder import EncoderLayer
+from diptych.model.kernels import Kernel
 from diptych.model.masks import padding_bias
 from diptych.model.rotary import Rotation
 from diptych.runtime import ports
@@ -190,9 +191,8 @@ def other_split(e: Editor) -> None:
 
 
 def norm_before_sum(planting: Planting) -> None:
-    def forward(layer: Any, hidden: Tensor, bias: Tensor, rotation: Rotation | None) -> Tensor:
-        attended = layer.self_attention(hidden, *layer.self_attention.project(hidden, rotation), bias, rotation)
-        hidden = hidden + layer.self_attention_output_norm(attended)
+    def forward(layer: Any, hidden: Tensor, rotation: Rotation | None, attend: Kernel) -> Tensor:
+        hidden = hidden + layer.self_attention_output_norm(attend(layer.self_attention, hidden, rotation))
         return layer.feed_forward_output_norm(hidden + layer.feed_forward(hidden))
 
     with patch.object(EncoderLayer, "forward", forward):
