@@ -8,18 +8,27 @@ from rich.table import Table
 from rich.text import Text
 
 from diptych.export.errors import told_as_export_errors
+from diptych.export.graphs import TARGETS
 from diptych.export.parity.display.table import show as show_report
 from diptych.export.parity.report import Report
 from diptych.export.pipeline import export_checkpoint
 from diptych.model.tasks import TASKS
 from diptych.runtime.console import debug_option, note
+from diptych.runtime.manifest import PRECISIONS
 
 
 @click.command("export")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--task", type=click.Choice(TASKS), help="What the bundle is for; else what the checkpoint was made for.")
+@click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    default=TARGETS[0],
+    help="What the graphs are made for: any engine, or ONNX Runtime on a CPU, faster.",
+)
 @click.option("--with-attention", is_flag=True, help="The decoder puts out its cross-attention, too.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default=PRECISIONS[0], help="What the graphs compute in.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Stands for its config.json.")
 @click.option("--force", is_flag=True, help="Replace an earlier bundle.")
 @click.option("--no-verify", is_flag=True, help="Do not compare the graphs with PyTorch.")
@@ -29,7 +38,9 @@ def export(
     checkpoint: Path,
     bundle: Path,
     task: str | None,
+    target: str,
     with_attention: bool,
+    precision: str,
     config: Path | None,
     force: bool,
     no_verify: bool,
@@ -50,10 +61,12 @@ def export(
             checkpoint,
             bundle,
             task=task,
+            target=target,
             config=config,
             force=force,
             verify=not no_verify,
             with_attention=with_attention,
+            precision=precision,
             ignored_keys=ignored,
             announce=lambda stage: note(f"{stage} …"),
         )

@@ -7,7 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from diptych.export.errors import ExportError
+from diptych.export.kernels import in_place
+from diptych.export.ranking import rank
 from diptych.model import architecture as arch
+from diptych.model.kernels import Back
+from diptych.model.masks import padding_bias
 from diptych.model.networks import DecoderOnly, EncoderDecoder, EncoderOnly, Network
 from diptych.runtime import ports
 
@@ -16,6 +20,9 @@ KeyValue = tuple[Tensor, Tensor]
 # Distinct and at least 2: torch.export specialises on 0 and 1, and merges axes of equal length.
 _SOURCES, _ROWS, _SOURCE_LENGTH, _TARGET_LENGTH, _PAST_LENGTH = 2, 6, 7, 4, 5
 _KEPT = 3
+_MAX_LENGTH = 11
+
+TARGETS = ("portable", "cpu")
 
 
 class EncoderGraph(nn.Module):
@@ -61,6 +68,40 @@ class DecoderGraph(nn.Module):
         )
         attentions = [torch.stack(weights, dim=1)] if self.with_attention else []
         return self.head(_last(hidden, num_logits_to_keep)), present, attentions
+
+
+class InPlaceGraph(nn.Module):
+    """The same for one new token of each row, its cache a buffer that ONNX Runtime's CPU kernels write in place.
+
+    Out come all logits, and the best of them as `rank` gives them.
+    """
+
+    def __init__(self, network: EncoderDecoder, *, with_attention: bool = False) -> None:
+        super().__init__()
+        self.decoder = network.decoder
+        self.head = network.head
+        self.with_attention = with_attention
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        decoder_attention_mask: Tensor,
+        encoder_attention_mask: Tensor,
+        cross: Sequence[KeyValue],
+        past: Sequence[KeyValue],
+        cache_indirection: Tensor,
+        num_top_logits: Tensor,
+    ) -> tuple[Tensor, list[KeyValue], list[Tensor], tuple[Tensor, Tensor, Tensor]]:
+        decoder, weights = self.decoder, list[Tensor]()
+        kernels = in_place(decoder, input_ids.shape[1], past, decoder_attention_mask, cache_indirection)
+        bias = padding_bias(encoder_attention_mask, decoder.embedding.tokens.weight.dtype)
+        collect = weights.append if self.with_attention else None
+        back = [Back(entry, bias, collect) for entry in cross]
+        logits = self.head(decoder.decode(input_ids, position_ids, kernels, back))
+        attentions = [torch.stack(weights, dim=1)] if self.with_attention else []
+        best = rank(logits[:, -1], num_top_logits)
+        return logits, [kernel.present for kernel in kernels], attentions, best
 
 
 class CausalGraph(nn.Module):
@@ -145,15 +186,16 @@ class GraphSpec:
     outputs: list[ports.Port]
 
 
-def graphs(network: Network, task: str, *, with_attention: bool = False) -> list[GraphSpec]:
+def graphs(network: Network, task: str, *, target: str = "portable", with_attention: bool = False) -> list[GraphSpec]:
     """The graphs of a network: an encoder's and a decoder's, or one.
 
-    with_attention: the decoder's puts out its cross-attention. Raises ExportError if there is none, or its layers have
-    different numbers of heads.
+    target: one of `TARGETS`. with_attention: the decoder's puts out its cross-attention. Raises ExportError if there is
+    none, or its layers have different numbers of heads.
     """
     match network:
         case EncoderDecoder():
-            return [encoder_graph(network), decoder_graph(network, with_attention=with_attention)]
+            decoder = decoder_graph if target == "portable" else in_place_graph
+            return [encoder_graph(network), decoder(network, with_attention=with_attention)]
         case _ if with_attention:
             raise ExportError(
                 f"{ports.CROSS_ATTENTIONS}: expected an encoder-decoder, found one graph, made to {task}, which looks "
@@ -179,13 +221,7 @@ def encoder_graph(network: EncoderDecoder) -> GraphSpec:
 
 def decoder_graph(network: EncoderDecoder, *, with_attention: bool = False) -> GraphSpec:
     layers = network.spec.decoder.layers
-    cross = [layer.cross_attention for layer in layers if layer.cross_attention is not None]
-    heads = [attention.heads for attention in cross]
-    if with_attention and len(set(heads)) > 1:
-        raise ExportError(
-            f"{ports.CROSS_ATTENTIONS}: the decoder's layers have {', '.join(map(str, heads))} heads, expected as many "
-            "in each, for one output has them all; leave out --with-attention"
-        )
+    cross = _cross_attentions(network, with_attention=with_attention)
     arguments = (
         _ids(_ROWS, _TARGET_LENGTH),
         _ids(_ROWS, _TARGET_LENGTH),
@@ -202,6 +238,40 @@ def decoder_graph(network: EncoderDecoder, *, with_attention: bool = False) -> G
         ports.decoder_inputs(len(layers)),
         ports.decoder_outputs(len(layers), with_attention=with_attention),
     )
+
+
+def in_place_graph(network: EncoderDecoder, *, with_attention: bool = False) -> GraphSpec:
+    layers = network.spec.decoder.layers
+    cross = _cross_attentions(network, with_attention=with_attention)
+    buffers = [torch.zeros(_ROWS, layer.attention.heads, _MAX_LENGTH, layer.attention.head_dim) for layer in layers]
+    arguments = (
+        _ids(_ROWS, _TARGET_LENGTH),
+        _ids(_ROWS, _TARGET_LENGTH),
+        _ones(_ROWS, _PAST_LENGTH + _TARGET_LENGTH),
+        _ones(_SOURCES, _SOURCE_LENGTH),
+        [_entry(attention, _SOURCES, _SOURCE_LENGTH) for attention in cross],
+        [(buffer, buffer.clone()) for buffer in buffers],
+        torch.zeros(_SOURCES, _ROWS // _SOURCES, _MAX_LENGTH, dtype=torch.int32),
+        torch.tensor(_KEPT),
+    )
+    return GraphSpec(
+        ports.DECODER_FILE,
+        InPlaceGraph(network, with_attention=with_attention).eval(),
+        arguments,
+        ports.in_place_inputs(len(layers)),
+        ports.in_place_outputs(len(layers), with_attention=with_attention),
+    )
+
+
+def _cross_attentions(network: EncoderDecoder, *, with_attention: bool) -> list[arch.Attention]:
+    cross = [layer.cross_attention for layer in network.spec.decoder.layers if layer.cross_attention is not None]
+    heads = [attention.heads for attention in cross]
+    if with_attention and len(set(heads)) > 1:
+        raise ExportError(
+            f"{ports.CROSS_ATTENTIONS}: the decoder's layers have {', '.join(map(str, heads))} heads, expected as many "
+            "in each, for one output has them all; leave out --with-attention"
+        )
+    return cross
 
 
 def _causal_graph(network: DecoderOnly) -> GraphSpec:

@@ -14,6 +14,7 @@ from diptych.export.graphs import graphs
 from diptych.export.parity.gate import Gate
 from diptych.export.parity.report import Report, told
 from diptych.export.parity.verify import with_checkpoint, write_verification
+from diptych.export.precision.reduce import reduce_weights
 from diptych.export.source import Source, read_source
 from diptych.export.tokenizers import Tokenizers
 from diptych.export.trace import trace
@@ -21,7 +22,7 @@ from diptych.export.weights_file import write_models
 from diptych.model.tasks import TASKS
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle, file_digest
-from diptych.runtime.manifest import Manifest
+from diptych.runtime.manifest import Manifest, Precision
 from diptych.runtime.providers import SessionSettings
 
 _COPIED = ("config.json", "generation_config.json")
@@ -35,7 +36,9 @@ def export_checkpoint(
     config: Path | str | None = None,
     force: bool = False,
     verify: bool = True,
+    target: str = "portable",
     with_attention: bool = False,
+    precision: str = "fp32",
     ignored_keys: Collection[str] = (),
     announce: Callable[[str], None] = lambda stage: None,
 ) -> Report | None:
@@ -43,7 +46,8 @@ def export_checkpoint(
 
     task: what the bundle is for, one of `diptych.model.tasks.TASKS`; else what the checkpoint was made for. config: a
     file that stands for the folder's `config.json`. force: replace an earlier bundle. verify: compare with PyTorch; the
-    report is returned, and kept in the bundle. with_attention: an encoder-decoder's decoder puts out its
+    report is returned, and kept in the bundle. target: what the graphs are made for, one of
+    `diptych.export.graphs.TARGETS`. with_attention: an encoder-decoder's decoder puts out its
     cross-attention, too. ignored_keys: configuration keys to pass over. announce: told the name of each stage as it
     begins. Nothing is left behind, and an earlier bundle is untouched, unless everything succeeded.
     Raises CheckpointError, TargetExistsError, ParityError or ExportError (ValueErrors).
@@ -57,12 +61,16 @@ def export_checkpoint(
     announce("reading the checkpoint")
     source = read_source(checkpoint, task, config, ignored_keys)
     facts = facts_of(source, ignored_keys)
-    specs = graphs(source.loaded.network, source.loaded.task, with_attention=with_attention)
+    specs = graphs(source.loaded.network, source.loaded.task, target=target, with_attention=with_attention)
     with _staging(bundle) as staging:
         models = []
         for spec in specs:
             announce(f"tracing {spec.file}")
             models.append((spec.file, trace(spec)))
+        facts = replace(facts, precision=Precision(precision))
+        if precision != "fp32":
+            announce(f"reducing to {precision}")
+            reduce_weights(models, precision, facts.precision.kept)
         announce("writing")
         tensors = write_models(models, staging)
         for name in _COPIED:

@@ -23,6 +23,8 @@ OPSET = 20
 SCOPES = "pkg.torch.onnx.name_scopes"
 # The optimizer may compute shapes beforehand; weights stay what they are called.
 _FOLDED_ELEMENTS = 16
+# Outputs with an axis whose length is a value, and what it is called.
+_COUNTED = {ports.LOGITS: "num_logits", ports.TOP_LOGITS: ports.NUM_TOP_LOGITS}
 
 
 def trace(spec: GraphSpec) -> ir.Model:
@@ -45,7 +47,7 @@ def trace(spec: GraphSpec) -> ir.Model:
         )
         assert exported is not None
         model = exported.model
-        _name_kept_logits(model, spec)
+        _name_counts(model, spec)
         optimizer.optimize_ir(model, input_size_limit=_FOLDED_ELEMENTS, output_size_limit=_FOLDED_ELEMENTS)
     _tidy(model, spec.file)
     _make_optional(model.graph, ports.NUM_LOGITS_TO_KEEP)
@@ -66,21 +68,23 @@ def _dynamic(spec: GraphSpec, name: Callable[[str], Any]) -> Any:
     return pytree.tree_unflatten(axes, structure)
 
 
-def _name_kept_logits(model: ir.Model, spec: GraphSpec) -> None:
-    """How many logits there are depends on a value, for which torch makes up a name.
+def _name_counts(model: ir.Model, spec: GraphSpec) -> None:
+    """Axes whose length is the value of an input, for which torch makes up names, get that input's, or one like it.
 
-    Inside, it gets one that says so. The output's axis is that of the new tokens, as many as there are by default:
-    other runtimes compute with the names of axes, and know no other.
+    As an output, the axis of logits is that of the new tokens, as many as there are by default: other runtimes compute
+    with the names of axes, and know no other.
     """
     for value, port in zip(model.graph.outputs, spec.outputs, strict=True):
-        if port.name != ports.LOGITS or value.shape is None:
+        if port.name not in _COUNTED or value.shape is None:
             continue
+        counted = _COUNTED[port.name]
         names = [str(axis.value) for axis in value.shape if isinstance(axis, ir.SymbolicDim)]
-        renames = {name: "num_logits" for name in names if re.fullmatch(r"u\d+", name)}
+        renames = {name: counted for name in names if re.fullmatch(r"u\d+", name)}
         for node in model.graph.all_nodes():
             for output in node.outputs:
                 output.shape = _renamed(output.shape, renames)
-        value.shape = _renamed(value.shape, {"num_logits": port.axes[1]})
+        if port.name == ports.LOGITS:
+            value.shape = _renamed(value.shape, {counted: port.axes[1]})
 
 
 def _renamed(shape: ir.Shape | None, names: Mapping[Any, Any]) -> ir.Shape | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,10 @@ ALIGNMENT = 4096
 def write_models(models: Sequence[tuple[str, ir.Model]], folder: Path) -> dict[str, TensorEntry]:
     """Write `models`, (file name, model), into `folder` with their large tensors outside; returns the tensors by name.
 
-    Tensors of the same bytes, type and shape are stored once, under the name that comes first.
+    Tensors of the same bytes and type are stored once, under the name that comes first.
     """
     entries: dict[str, TensorEntry] = {}
-    stored: dict[tuple[str, str, tuple[int, ...]], TensorEntry] = {}
+    stored: dict[tuple[str, str], TensorEntry] = {}
     with (folder / ports.WEIGHTS_FILE).open("wb") as file:
         for _, model in models:
             for value in model.graph.initializers.values():
@@ -30,13 +31,13 @@ def write_models(models: Sequence[tuple[str, ir.Model]], folder: Path) -> dict[s
                     continue
                 data = np.ascontiguousarray(tensor.numpy()).tobytes()
                 shape = tuple(tensor.shape.numpy())
-                key = (hashlib.sha256(data).hexdigest(), tensor.dtype.name, shape)
+                key = (hashlib.sha256(data).hexdigest(), tensor.dtype.name)
                 if key not in stored:
                     file.write(bytes(-file.tell() % ALIGNMENT))
                     stored[key] = TensorEntry(tensor.dtype.name, shape, file.tell(), len(data), key[0])
                     entries[str(value.name)] = stored[key]
                     file.write(data)
-                value.const_value = _external(stored[key], str(value.name), folder)
+                value.const_value = _external(replace(stored[key], shape=shape), str(value.name), folder)
     for name, model in models:
         ir.save(model, folder / name)
     return entries

@@ -8,8 +8,11 @@ from diptych.runtime import ports
 from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.errors import BundleError
 from diptych.runtime.graph import Graph, OrtGraph
+from diptych.runtime.in_place import InPlaceDecoder
 from diptych.runtime.manifest import Manifest
 from diptych.runtime.providers import SessionSettings, first_working
+
+BundleDecoder = CachedDecoder | InPlaceDecoder
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,13 @@ class Bundle:
 
         return first_working(settings, opened)
 
-    def decoder(self, settings: SessionSettings) -> CachedDecoder:
+    def decoder(self, settings: SessionSettings) -> BundleDecoder:
         """Sessions over an encoder's and a decoder's graph, or over one graph that is a decoder alone."""
         graphs = self.sessions(settings)
         if ports.DECODER_FILE not in graphs:
             return CachedDecoder(None, self._required(graphs, ports.MODEL_FILE))
-        return CachedDecoder(self._required(graphs, ports.ENCODER_FILE), graphs[ports.DECODER_FILE])
+        encoder, decoder = self._required(graphs, ports.ENCODER_FILE), graphs[ports.DECODER_FILE]
+        return InPlaceDecoder(encoder, decoder) if ports.CACHE_INDIRECTION in decoder.inputs else CachedDecoder(encoder, decoder)
 
     def model(self, settings: SessionSettings) -> Graph:
         """A session over the graph of a model that is one."""

@@ -16,6 +16,7 @@ from diptych.runtime.errors import DiptychError
 _OWN = {
     "run": ("diptych.runtime.run_command", "Do with texts what a bundle is for."),
     "info": ("diptych.runtime.info_command", "Show what is in a bundle."),
+    "bench": ("diptych.runtime.bench_command", "Measure how fast a bundle is on this machine."),
 }
 _PLUGGED = {
     "export": "Export a checkpoint as a verified bundle.",
@@ -65,6 +66,7 @@ def diptych() -> None:
       diptych export my-checkpoint my-bundle
       diptych run my-bundle "How are you?" --num-beams 4
       diptych info my-bundle
+      diptych bench my-bundle
     """
 
 

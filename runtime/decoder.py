@@ -14,6 +14,7 @@ from diptych.runtime.device_memory import memory_of
 from diptych.runtime.errors import BundleError
 from diptych.runtime.graph import Array, Graph
 from diptych.runtime.memory import Entries, Memory, joined
+from diptych.runtime.ranked import Ranked, ranked
 
 StateT = TypeVar("StateT")
 
@@ -53,6 +54,13 @@ class Decoder(Protocol[StateT]):
         """Append ids [R, T] to the rows, -1 for padding on the left; logits [R, V] after the last, float32."""
         ...
 
+    def rank(self, state: StateT, ids: Array, count: int, asked: Array) -> Ranked:
+        """As `step`, with the best `count` tokens of each row, and the logits of those asked for [n], instead of all.
+
+        Where a logit is not a number, the sum of the exponentials is none either; or EngineError is raised.
+        """
+        ...
+
     def forward(self, state: StateT, ids: Array, keep: int = 0) -> Array:
         """As `step`, with logits [R, T, V] after every new token, or after the last `keep` if it is not 0."""
         ...
@@ -66,7 +74,8 @@ class Decoder(Protocol[StateT]):
         ...
 
     def select(self, state: StateT, rows: Array) -> None:
-        """Go on with these rows [R'] of the present ones: reordered, repeated or dropped.
+        """Go on with these rows [R'] of the present ones: reordered, repeated or dropped. Where all stay as they are, it
+        need not be called.
 
         Rows of one source stay adjacent, and all sources that stay keep the same number of rows. Cached places that no
         row uses any more, at the beginning of rows and at the end of sources, may go.
@@ -123,13 +132,7 @@ class CachedDecoder:
         self.encoder = encoder
         self.decoder = decoder
         self.memory = memory or memory_of(decoder)
-        encoded = encoder.outputs if encoder else {}
-        pasts = [name for name in decoder.inputs if ports.present_name(name) != name]
-        self.cross_names = [name for name in pasts if ports.present_name(name) in encoded]
-        self.past_names = [name for name in pasts if ports.present_name(name) in decoder.outputs]
-        orphans = sorted(set(pasts) - set(self.cross_names) - set(self.past_names))
-        if orphans or not pasts:
-            raise BundleError(f"the graphs do not fit: no output feeds {', '.join(orphans) or 'a cache'}")
+        self.cross_names, self.past_names = cache_names(encoder, decoder)
 
     @property
     def attends(self) -> bool:
@@ -151,6 +154,9 @@ class CachedDecoder:
 
     def step(self, state: CacheState, ids: Array) -> Array:
         return self.forward(state, ids, keep=1)[:, -1]
+
+    def rank(self, state: CacheState, ids: Array, count: int, asked: Array) -> Ranked:
+        return ranked(self.step(state, ids), count, asked)
 
     def forward(self, state: CacheState, ids: Array, keep: int = 0) -> Array:
         """A graph that fails leaves the state as it was."""
@@ -186,11 +192,11 @@ class CachedDecoder:
         return state.attention
 
     def select(self, state: CacheState, rows: Array) -> None:
-        sources, rows_per_source = _sources_of(rows, state.rows_per_source)
-        if not _is_all(sources, state.source_mask):
+        sources, rows_per_source = sources_of(rows, state.rows_per_source)
+        if not is_all(sources, state.source_mask):
             state.source_mask = state.source_mask[sources]
             state.cross = self.memory.select(state.cross, sources)
-        if not _is_all(rows, state.mask):
+        if not is_all(rows, state.mask):
             state.mask = state.mask[rows]
             state.past = self.memory.select(state.past, rows)
         state.rows_per_source = rows_per_source
@@ -247,7 +253,19 @@ class CachedDecoder:
         return self.memory.run(self.encoder, feeds, (), presents)[1]
 
 
-def _sources_of(rows: Array, rows_per_source: int) -> tuple[Array, int]:
+def cache_names(encoder: Graph | None, decoder: Graph) -> tuple[list[str], list[str]]:
+    """The decoder's inputs that the encoder feeds, and those that it feeds itself. Raises BundleError for any other."""
+    encoded = encoder.outputs if encoder else {}
+    pasts = [name for name in decoder.inputs if ports.present_name(name) != name]
+    cross = [name for name in pasts if ports.present_name(name) in encoded]
+    own = [name for name in pasts if ports.present_name(name) in decoder.outputs]
+    orphans = sorted(set(pasts) - set(cross) - set(own))
+    if orphans or not pasts:
+        raise BundleError(f"the graphs do not fit: no output feeds {', '.join(orphans) or 'a cache'}")
+    return cross, own
+
+
+def sources_of(rows: Array, rows_per_source: int) -> tuple[Array, int]:
     """The source of each run of adjacent rows, and the length all runs must have."""
     owner = rows // rows_per_source
     starts = np.flatnonzero(np.diff(owner, prepend=-1))
@@ -257,6 +275,6 @@ def _sources_of(rows: Array, rows_per_source: int) -> tuple[Array, int]:
     return owner[starts], int(lengths[0]) if len(lengths) else rows_per_source
 
 
-def _is_all(rows: Array, of: Array) -> bool:
+def is_all(rows: Array, of: Array) -> bool:
     """Whether these are all rows, in order."""
     return np.array_equal(rows, np.arange(len(of)))

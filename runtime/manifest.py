@@ -13,6 +13,7 @@ from diptych.runtime.languages import Languages
 FORMAT_VERSION = 2
 FUNCTIONS = ("softmax", "sigmoid", "none")
 POOLINGS = ("mean", "cls", "max", "last")
+PRECISIONS = ("fp32", "fp16", "int8", "int4")
 
 T = TypeVar("T")
 
@@ -55,6 +56,18 @@ class Pooling:
 
 
 @dataclass(frozen=True)
+class Precision:
+    """In what the graphs compute: fp32, fp16, int8 or int4.
+
+    kept: modules in another, and in which. quality: what was measured of the reduced graphs, beside those in float32.
+    """
+
+    name: str = "fp32"
+    kept: dict[str, str] = field(default_factory=dict)
+    quality: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class TensorEntry:
     """One tensor of `weights.data`: where its bytes lie and what they hash to."""
 
@@ -72,8 +85,8 @@ class Manifest:
     task: what it is for. family: the `model_type` it came from. source_vocabulary: ids a text may have, a source where
     there are two sides. source_positions, target_positions: the longest text or source, and the longest decoder row, in
     tokens, or no limit. generation: the checkpoint's options, resolved. labels: of classes or tags. pooling: of
-    embeddings. languages: where there are several. tools: versions it was made with. source: SHA-256 of the
-    checkpoint's files. files: SHA-256 of the bundle's other files. tensors: by name.
+    embeddings. languages: where there are several. precision: in what the graphs compute. tools: versions it was made
+    with. source: SHA-256 of the checkpoint's files. files: SHA-256 of the bundle's other files. tensors: by name.
     """
 
     task: str
@@ -86,6 +99,7 @@ class Manifest:
     labels: Labels | None = None
     pooling: Pooling | None = None
     languages: Languages | None = None
+    precision: Precision = field(default_factory=Precision)
     tools: dict[str, str] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
@@ -127,6 +141,8 @@ class Manifest:
 
 def _from_json(values: dict[str, Any]) -> Manifest:
     """Raises TypeError or OptionError for whatever is not as `Manifest` says."""
+    # Older ones are all in float32, and do not say so.
+    values.setdefault("precision", asdict(Precision()))
     _check_names("the manifest", values, Manifest)
     GenerationOptions.from_mapping(_check(values, "generation", dict))
     tensors = _check(values, "tensors", dict)
@@ -146,6 +162,7 @@ def _from_json(values: dict[str, Any]) -> Manifest:
             "labels": _labels(_check_optional(values, "labels", dict)),
             "pooling": _pooling(_check_optional(values, "pooling", dict)),
             "languages": _languages(_check_optional(values, "languages", dict)),
+            "precision": _precision(_check(values, "precision", dict)),
             "tensors": {name: _tensor(_check(tensors, name, dict)) for name in tensors},
         }
     )
@@ -194,6 +211,17 @@ def _languages(values: dict[str, Any] | None) -> Languages | None:
     for name in ("default_source", "default_target"):
         _check_optional(values, name, str)
     return Languages(**values)
+
+
+def _precision(values: dict[str, Any]) -> Precision:
+    _check_names("precision", values, Precision)
+    if _check(values, "name", str) not in PRECISIONS:
+        raise TypeError(f"precision is {values['name']!r}, expected one of {', '.join(PRECISIONS)}")
+    for kept, kind in (("kept", str), ("quality", float)):
+        items = _check(values, kept, dict)
+        for name in items:
+            _check(items, name, kind)
+    return Precision(**values)
 
 
 def _tensor(entry: dict[str, Any]) -> TensorEntry:

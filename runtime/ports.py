@@ -36,6 +36,16 @@ TARGET_LENGTH = "decoder_sequence_length"
 PAST_LENGTH = "past_decoder_sequence_length"
 TOTAL_LENGTH = f"{PAST_LENGTH} + {TARGET_LENGTH}"
 
+# Of graphs for one engine's CPU: places of a cache that is a buffer, which row wrote them, and the best next tokens.
+CACHE_INDIRECTION = "cache_indirection"
+NUM_TOP_LOGITS = "num_top_logits"
+TOP_LOGITS = "top_logits"
+TOP_IDS = "top_ids"
+LOG_SUM_EXP = "log_sum_exp"
+MOST_TOP_LOGITS = 32
+NUM_BEAMS = "num_beams"
+MAX_LENGTH = "max_sequence_length"
+
 # Of a model that is one graph.
 SEQUENCE_LENGTH = "sequence_length"
 PAST_SEQUENCE_LENGTH = "past_sequence_length"
@@ -77,6 +87,33 @@ def decoder_outputs(layers: int, *, with_attention: bool = False) -> list[Port]:
     present = [Port(name, (ROWS, None, TOTAL_LENGTH, None)) for name in _entries("present", "decoder", layers)]
     attentions = [Port(CROSS_ATTENTIONS, (ROWS, None, None, TARGET_LENGTH, SOURCE_LENGTH))] if with_attention else []
     return [Port(LOGITS, (ROWS, TARGET_LENGTH, None)), *present, *attentions]
+
+
+def in_place_inputs(layers: int) -> list[Port]:
+    """Of a decoder that looks back and takes one token of each row, its cache a buffer of so many places."""
+    cross = [Port(n, (SOURCES, None, SOURCE_LENGTH, None)) for n in _entries("past_key_values", "encoder", layers)]
+    past = [Port(n, (ROWS, None, MAX_LENGTH, None)) for n in _entries("past_key_values", "decoder", layers)]
+    return [
+        Port(INPUT_IDS, (ROWS, TARGET_LENGTH)),
+        Port(POSITION_IDS, (ROWS, TARGET_LENGTH)),
+        Port(DECODER_ATTENTION_MASK, (ROWS, TOTAL_LENGTH)),
+        Port(ENCODER_ATTENTION_MASK, (SOURCES, SOURCE_LENGTH)),
+        *cross,
+        *past,
+        Port(CACHE_INDIRECTION, (SOURCES, NUM_BEAMS, MAX_LENGTH)),
+        Port(NUM_TOP_LOGITS, ()),
+    ]
+
+
+def in_place_outputs(layers: int, *, with_attention: bool = False) -> list[Port]:
+    """Logits, the best of them, descending, and the logarithm of the sum of all exponentials."""
+    present = [Port(name, (ROWS, None, MAX_LENGTH, None)) for name in _entries("present", "decoder", layers)]
+    attentions = [Port(CROSS_ATTENTIONS, (ROWS, None, None, TARGET_LENGTH, SOURCE_LENGTH))] if with_attention else []
+    return [Port(LOGITS, (ROWS, TARGET_LENGTH, None)), *present, *attentions, *top_outputs()]
+
+
+def top_outputs() -> list[Port]:
+    return [Port(TOP_LOGITS, (ROWS, NUM_TOP_LOGITS)), Port(TOP_IDS, (ROWS, NUM_TOP_LOGITS)), Port(LOG_SUM_EXP, (ROWS,))]
 
 
 def causal_inputs(layers: int) -> list[Port]:

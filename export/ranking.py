@@ -1,0 +1,44 @@
+"""The best of many logits and the logarithm of their sum, in few passes over them."""
+
+from math import isqrt
+
+import torch
+from torch import Tensor
+
+from diptych.runtime import ports
+
+# How many are asked for, about: chunks are chosen to be cheap for so many.
+_COUNT = 8
+
+
+def rank(logits: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """logits [R, V] -> the best `count` [R, C], descending, of equals the first; their tokens [R, C]; the logarithm of
+    the sum of all exponentials [R].
+
+    Logits are compared within chunks first: the best C stand in the C chunks with the largest maxima. Chunks that were
+    chosen are put in order again, so that of equals the first is found.
+    """
+    kept = count.item()
+    torch._check(kept >= 1)  # type: ignore[no-untyped-call]  # noqa: SLF001  A size, torch.export must know.
+    rows, vocabulary = logits.shape
+    width = chunk_width(vocabulary)
+    if width == vocabulary:
+        values, tokens = torch.topk(logits, kept, dim=1)
+    else:
+        chunks = logits.view(rows, vocabulary // width, width)
+        chosen = torch.topk(chunks.amax(dim=2), kept, dim=1).indices
+        chosen = torch.topk(chosen, kept, dim=1, largest=False).values
+        near = chunks.gather(1, chosen[:, :, None].expand(-1, -1, width)).reshape(rows, -1)
+        values, places = torch.topk(near, kept, dim=1)
+        tokens = chosen.gather(1, places // width) * width + places % width
+    probability = torch.softmax(logits, dim=1).gather(1, tokens[:, :1])
+    return values, tokens, (values[:, :1] - probability.log()).squeeze(1)
+
+
+def chunk_width(vocabulary: int) -> int:
+    """The divisor that leaves least to compare: all maxima, then the members of as many chunks as are asked for."""
+    small = [width for width in range(1, isqrt(vocabulary) + 1) if vocabulary % width == 0]
+    divisors = [*small, *(vocabulary // width for width in small)]
+    best = min(divisors, key=lambda width: vocabulary // width + _COUNT * width)
+    # No more can be asked for than there are chunks.
+    return best if 1 < best and vocabulary // best >= ports.MOST_TOP_LOGITS else vocabulary
