@@ -8,13 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from diptych.export.errors import told_as_export_errors
-from diptych.export.graphs import TARGETS
+from diptych.export.lines import read_lines
 from diptych.export.parity.display.table import show as show_report
 from diptych.export.parity.report import Report
 from diptych.export.pipeline import export_checkpoint
+from diptych.export.precision.choose import AGREEMENT
 from diptych.model.tasks import TASKS
 from diptych.runtime.console import debug_option, note
-from diptych.runtime.manifest import PRECISIONS
+from diptych.runtime.manifest import PRECISIONS, TARGETS
 
 
 @click.command("export")
@@ -29,6 +30,20 @@ from diptych.runtime.manifest import PRECISIONS
 )
 @click.option("--with-attention", is_flag=True, help="The decoder puts out its cross-attention, too.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default=PRECISIONS[0], help="What the graphs compute in.")
+@click.option(
+    "--quality",
+    type=float,
+    is_flag=False,
+    flag_value=AGREEMENT,
+    metavar="[SHARE]",
+    help=f"Keep layers in more bits until this share of predictions stays the same; alone, {AGREEMENT:g}.",
+)
+@click.option(
+    "--texts",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Lines to measure quality on, or to find what overflows; else texts that come along.",
+)
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Stands for its config.json.")
 @click.option("--force", is_flag=True, help="Replace an earlier bundle.")
 @click.option("--no-verify", is_flag=True, help="Do not compare the graphs with PyTorch.")
@@ -41,6 +56,8 @@ def export(
     target: str,
     with_attention: bool,
     precision: str,
+    quality: float | None,
+    texts: Path | None,
     config: Path | None,
     force: bool,
     no_verify: bool,
@@ -55,6 +72,7 @@ def export(
       diptych export my-checkpoint my-bundle
       diptych export my-checkpoint my-bundle --force
       diptych export my-checkpoint my-bundle --config my-model.json
+      diptych export my-checkpoint my-bundle --precision int8 --quality 0.99 --texts my.txt
     """
     with told_as_export_errors():
         report = export_checkpoint(
@@ -67,6 +85,8 @@ def export(
             verify=not no_verify,
             with_attention=with_attention,
             precision=precision,
+            quality=quality,
+            texts=None if texts is None else read_lines(texts),
             ignored_keys=ignored,
             announce=lambda stage: note(f"{stage} …"),
         )

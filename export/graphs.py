@@ -1,29 +1,18 @@
 """The graphs as modules: what each computes, on which example inputs it is traced."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from diptych.export import graph_spec as spec
+from diptych.export.cpu_graphs import in_place_graph
 from diptych.export.errors import ExportError
-from diptych.export.kernels import in_place
-from diptych.export.ranking import rank
+from diptych.export.graph_spec import GraphSpec, KeyValue
+from diptych.export.grouped_graph import grouped_graph
 from diptych.model import architecture as arch
-from diptych.model.kernels import Back
-from diptych.model.masks import padding_bias
 from diptych.model.networks import DecoderOnly, EncoderDecoder, EncoderOnly, Network
 from diptych.runtime import ports
-
-KeyValue = tuple[Tensor, Tensor]
-
-# Distinct and at least 2: torch.export specialises on 0 and 1, and merges axes of equal length.
-_SOURCES, _ROWS, _SOURCE_LENGTH, _TARGET_LENGTH, _PAST_LENGTH = 2, 6, 7, 4, 5
-_KEPT = 3
-_MAX_LENGTH = 11
-
-TARGETS = ("portable", "cpu")
-
 
 class EncoderGraph(nn.Module):
     """The encoder, and every decoder layer's cross-attention keys and values: computed once per source."""
@@ -68,40 +57,6 @@ class DecoderGraph(nn.Module):
         )
         attentions = [torch.stack(weights, dim=1)] if self.with_attention else []
         return self.head(_last(hidden, num_logits_to_keep)), present, attentions
-
-
-class InPlaceGraph(nn.Module):
-    """The same for one new token of each row, its cache a buffer that ONNX Runtime's CPU kernels write in place.
-
-    Out come all logits, and the best of them as `rank` gives them.
-    """
-
-    def __init__(self, network: EncoderDecoder, *, with_attention: bool = False) -> None:
-        super().__init__()
-        self.decoder = network.decoder
-        self.head = network.head
-        self.with_attention = with_attention
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        position_ids: Tensor,
-        decoder_attention_mask: Tensor,
-        encoder_attention_mask: Tensor,
-        cross: Sequence[KeyValue],
-        past: Sequence[KeyValue],
-        cache_indirection: Tensor,
-        num_top_logits: Tensor,
-    ) -> tuple[Tensor, list[KeyValue], list[Tensor], tuple[Tensor, Tensor, Tensor]]:
-        decoder, weights = self.decoder, list[Tensor]()
-        kernels = in_place(decoder, input_ids.shape[1], past, decoder_attention_mask, cache_indirection)
-        bias = padding_bias(encoder_attention_mask, decoder.embedding.tokens.weight.dtype)
-        collect = weights.append if self.with_attention else None
-        back = [Back(entry, bias, collect) for entry in cross]
-        logits = self.head(decoder.decode(input_ids, position_ids, kernels, back))
-        attentions = [torch.stack(weights, dim=1)] if self.with_attention else []
-        best = rank(logits[:, -1], num_top_logits)
-        return logits, [kernel.present for kernel in kernels], attentions, best
 
 
 class CausalGraph(nn.Module):
@@ -175,21 +130,10 @@ class StatesGraph(nn.Module):
         return states
 
 
-@dataclass(frozen=True)
-class GraphSpec:
-    """One graph to be exported: its file, the module, example arguments, and the ports they flatten to."""
-
-    file: str
-    module: nn.Module
-    arguments: tuple[object, ...]
-    inputs: list[ports.Port]
-    outputs: list[ports.Port]
-
-
 def graphs(network: Network, task: str, *, target: str = "portable", with_attention: bool = False) -> list[GraphSpec]:
     """The graphs of a network: an encoder's and a decoder's, or one.
 
-    target: one of `TARGETS`. with_attention: the decoder's puts out its cross-attention. Raises ExportError if there is
+    target: one of `diptych.runtime.manifest.TARGETS`. with_attention: the decoder's puts out its cross-attention. Raises ExportError if there is
     none, or its layers have different numbers of heads.
     """
     match network:
@@ -202,14 +146,16 @@ def graphs(network: Network, task: str, *, target: str = "portable", with_attent
                 "back at no encoder; leave out --with-attention"
             )
         case DecoderOnly() if network.head is not None:
-            return [_causal_graph(network)]
+            return [
+                _causal_graph(network) if target == "portable" else GraphSpec(ports.MODEL_FILE, *grouped_graph(network))
+            ]
         case DecoderOnly() | EncoderOnly():
             return [_text_graph(network, task)]
 
 
 def encoder_graph(network: EncoderDecoder) -> GraphSpec:
     layers = len(network.spec.decoder.layers)
-    ids, mask = _ids(_SOURCES, _SOURCE_LENGTH), _ones(_SOURCES, _SOURCE_LENGTH)
+    ids, mask = spec.ids(spec.SOURCES, spec.SOURCE_LENGTH), spec.ones(spec.SOURCES, spec.SOURCE_LENGTH)
     return GraphSpec(
         ports.ENCODER_FILE,
         EncoderGraph(network).eval(),
@@ -221,15 +167,15 @@ def encoder_graph(network: EncoderDecoder) -> GraphSpec:
 
 def decoder_graph(network: EncoderDecoder, *, with_attention: bool = False) -> GraphSpec:
     layers = network.spec.decoder.layers
-    cross = _cross_attentions(network, with_attention=with_attention)
+    cross = spec.cross_attentions(layers, with_attention=with_attention)
     arguments = (
-        _ids(_ROWS, _TARGET_LENGTH),
-        _ids(_ROWS, _TARGET_LENGTH),
-        _ones(_ROWS, _PAST_LENGTH + _TARGET_LENGTH),
-        _ones(_SOURCES, _SOURCE_LENGTH),
-        [_entry(attention, _SOURCES, _SOURCE_LENGTH) for attention in cross],
-        [_entry(layer.attention, _ROWS, _PAST_LENGTH) for layer in layers],
-        torch.tensor(_KEPT),
+        spec.ids(spec.ROWS, spec.TARGET_LENGTH),
+        spec.ids(spec.ROWS, spec.TARGET_LENGTH),
+        spec.ones(spec.ROWS, spec.PAST_LENGTH + spec.TARGET_LENGTH),
+        spec.ones(spec.SOURCES, spec.SOURCE_LENGTH),
+        [spec.entry(attention, spec.SOURCES, spec.SOURCE_LENGTH) for attention in cross],
+        [spec.entry(layer.attention, spec.ROWS, spec.PAST_LENGTH) for layer in layers],
+        torch.tensor(spec.KEPT),
     )
     return GraphSpec(
         ports.DECODER_FILE,
@@ -240,48 +186,14 @@ def decoder_graph(network: EncoderDecoder, *, with_attention: bool = False) -> G
     )
 
 
-def in_place_graph(network: EncoderDecoder, *, with_attention: bool = False) -> GraphSpec:
-    layers = network.spec.decoder.layers
-    cross = _cross_attentions(network, with_attention=with_attention)
-    buffers = [torch.zeros(_ROWS, layer.attention.heads, _MAX_LENGTH, layer.attention.head_dim) for layer in layers]
-    arguments = (
-        _ids(_ROWS, _TARGET_LENGTH),
-        _ids(_ROWS, _TARGET_LENGTH),
-        _ones(_ROWS, _PAST_LENGTH + _TARGET_LENGTH),
-        _ones(_SOURCES, _SOURCE_LENGTH),
-        [_entry(attention, _SOURCES, _SOURCE_LENGTH) for attention in cross],
-        [(buffer, buffer.clone()) for buffer in buffers],
-        torch.zeros(_SOURCES, _ROWS // _SOURCES, _MAX_LENGTH, dtype=torch.int32),
-        torch.tensor(_KEPT),
-    )
-    return GraphSpec(
-        ports.DECODER_FILE,
-        InPlaceGraph(network, with_attention=with_attention).eval(),
-        arguments,
-        ports.in_place_inputs(len(layers)),
-        ports.in_place_outputs(len(layers), with_attention=with_attention),
-    )
-
-
-def _cross_attentions(network: EncoderDecoder, *, with_attention: bool) -> list[arch.Attention]:
-    cross = [layer.cross_attention for layer in network.spec.decoder.layers if layer.cross_attention is not None]
-    heads = [attention.heads for attention in cross]
-    if with_attention and len(set(heads)) > 1:
-        raise ExportError(
-            f"{ports.CROSS_ATTENTIONS}: the decoder's layers have {', '.join(map(str, heads))} heads, expected as many "
-            "in each, for one output has them all; leave out --with-attention"
-        )
-    return cross
-
-
 def _causal_graph(network: DecoderOnly) -> GraphSpec:
     layers = network.spec.decoder.layers
     arguments = (
-        _ids(_ROWS, _TARGET_LENGTH),
-        _ids(_ROWS, _TARGET_LENGTH),
-        _ones(_ROWS, _PAST_LENGTH + _TARGET_LENGTH),
-        [_entry(layer.attention, _ROWS, _PAST_LENGTH) for layer in layers],
-        torch.tensor(_KEPT),
+        spec.ids(spec.ROWS, spec.TARGET_LENGTH),
+        spec.ids(spec.ROWS, spec.TARGET_LENGTH),
+        spec.ones(spec.ROWS, spec.PAST_LENGTH + spec.TARGET_LENGTH),
+        [spec.entry(layer.attention, spec.ROWS, spec.PAST_LENGTH) for layer in layers],
+        torch.tensor(spec.KEPT),
     )
     return GraphSpec(
         ports.MODEL_FILE,
@@ -293,7 +205,7 @@ def _causal_graph(network: DecoderOnly) -> GraphSpec:
 
 
 def _text_graph(network: EncoderOnly | DecoderOnly, task: str) -> GraphSpec:
-    ids, mask = _ids(_SOURCES, _SOURCE_LENGTH), _ones(_SOURCES, _SOURCE_LENGTH)
+    ids, mask = spec.ids(spec.SOURCES, spec.SOURCE_LENGTH), spec.ones(spec.SOURCES, spec.SOURCE_LENGTH)
     if isinstance(network, DecoderOnly):
         module: nn.Module = StatesGraph(network)
         types = False
@@ -303,20 +215,7 @@ def _text_graph(network: EncoderOnly | DecoderOnly, task: str) -> GraphSpec:
     return GraphSpec(
         ports.MODEL_FILE,
         module.eval(),
-        (ids, mask, _ids(_SOURCES, _SOURCE_LENGTH)) if types else (ids, mask),
+        (ids, mask, spec.ids(spec.SOURCES, spec.SOURCE_LENGTH)) if types else (ids, mask),
         ports.text_inputs(token_types=types),
         ports.text_outputs(task),
     )
-
-
-def _entry(attention: arch.Attention, rows: int, length: int) -> KeyValue:
-    shape = rows, attention.cached_heads, length, attention.head_dim
-    return torch.zeros(shape), torch.zeros(shape)
-
-
-def _ids(rows: int, length: int) -> Tensor:
-    return torch.zeros(rows, length, dtype=torch.int64)
-
-
-def _ones(rows: int, length: int) -> Tensor:
-    return torch.ones(rows, length, dtype=torch.int64)

@@ -16,9 +16,10 @@ from diptych.model.rotary import Rotation, rotate
 class InPlace:
     """One new token of each row looks at itself and at what is cached; the cache is a buffer that is written in place.
 
-    `com.microsoft.DecoderMaskedMultiHeadAttention`: past [R, H, M, D], M places of which P are taken; mask [R, P + 1];
-    indirection [B, K, M], which of a source's K rows wrote each place of a row's past, so that rows are reordered
-    without a copy of their past; bias [1, H, 1, P + 1], if scores have one. present: past, written.
+    `com.microsoft.DecoderMaskedMultiHeadAttention`: past [R, H, M, D], M places of which P are taken; mask [R, P + 1],
+    int32; length [1], int32, P; beams [1], int32, K; indirection [B, K, M], int32, which of a source's K rows wrote each
+    place of a row's past, so that rows are reordered without a copy; bias [1, H, 1, P + 1], if scores have one.
+    present: past, written.
     """
 
     present: KeyValue
@@ -27,32 +28,40 @@ class InPlace:
         self,
         past: KeyValue,
         mask: Tensor,
-        past_length: Tensor,
+        length: Tensor,
         beams: Tensor,
         indirection: Tensor,
         bias: Tensor | None = None,
     ) -> None:
         self.past = past
-        self.inputs = mask, bias, *past, past_length, beams, indirection
+        self.inputs = mask, bias, *past, length, beams, indirection
 
     def __call__(self, attention: Attention, hidden: Tensor, rotation: Rotation | None) -> Tensor:
-        query, key, value = (projected(hidden) for projected in (attention.query, attention.key, attention.value))
-        if rotation is not None:
-            query, key = (self._rotated(attention, each, rotation) for each in (query, key))
+        projections = attention.query, attention.key, attention.value
         groups = attention.heads // attention.cached_heads
-        if groups > 1:
-            key, value = (self._repeated(attention, each, groups) for each in (key, value))
+        biases = [each.bias for each in projections if each.bias is not None]
+        inputs: tuple[Tensor | None, ...]
+        if rotation is None and groups == 1 and len(biases) == len(projections):
+            # The operator adds them.
+            inputs = *(hidden @ each.weight for each in projections), *self.inputs, torch.cat(biases)
+        else:
+            query, key, value = (project(hidden) for project in projections)
+            if rotation is not None:
+                query, key = (self._rotated(attention, each, rotation) for each in (query, key))
+            if groups > 1:
+                key, value = (self._repeated(attention, each, groups) for each in (key, value))
+            inputs = query, key, value, *self.inputs
         looked, *present = torch.onnx.ops.symbolic_multi_out(
             "com.microsoft::DecoderMaskedMultiHeadAttention",
-            (query, key, value, *self.inputs),
+            inputs,
             {
                 "num_heads": attention.heads,
                 "scale": attention.scale,
                 "past_present_share_buffer": 1,
                 "mask_filter_value": torch.finfo(torch.float32).min,
             },
-            dtypes=[query.dtype] * 3,
-            shapes=[query.shape, self.past[0].shape, self.past[1].shape],
+            dtypes=[hidden.dtype] * 3,
+            shapes=[[*hidden.shape[:2], attention.heads * attention.head_dim], *(each.shape for each in self.past)],
             version=1,
         )
         self.present = present[0], present[1]
@@ -74,19 +83,22 @@ class InPlace:
 
 
 def in_place(
-    decoder: Decoder, length: int, past: Sequence[KeyValue], mask: Tensor, indirection: Tensor
+    decoder: Decoder,
+    past: Sequence[KeyValue],
+    mask: Tensor,
+    length: Tensor,
+    beams: Tensor,
+    indirection: Tensor,
 ) -> list[InPlace]:
-    """For each layer, of what the graph is fed: length T of new tokens, which must be 1, and the rest as above."""
+    """A kernel for each layer, of what the graph is fed: all as above."""
     total = mask.shape[1]
-    past_length = torch.full((1,), total - length, dtype=torch.int32)
-    beams = torch.full((1,), indirection.shape[1], dtype=torch.int32)
-    bias = None if decoder.relative is None else decoder.relative(length, total)
+    bias = None if decoder.relative is None else decoder.relative(1, total)
     slots = torch.arange(total)
     seen = {
-        window: (mask if window is None else mask * (slots >= total - window)).to(torch.int32)
+        window: mask if window is None else mask * (slots >= total - window).to(mask.dtype)
         for window in decoder.windows
     }
     return [
-        InPlace(entry, seen[window], past_length, beams, indirection, bias)
+        InPlace(entry, seen[window], length, beams, indirection, bias)
         for entry, window in zip(past, decoder.layer_windows, strict=True)
     ]

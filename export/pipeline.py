@@ -3,9 +3,10 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from diptych.export.errors import ExportError, ParityError, TargetExistsError
@@ -14,7 +15,8 @@ from diptych.export.graphs import graphs
 from diptych.export.parity.gate import Gate
 from diptych.export.parity.report import Report, told
 from diptych.export.parity.verify import with_checkpoint, write_verification
-from diptych.export.precision.reduce import reduce_weights
+from diptych.export.precision.apply import Wanted, Workshop, apply
+from diptych.export.precision.reduce import Models
 from diptych.export.source import Source, read_source
 from diptych.export.tokenizers import Tokenizers
 from diptych.export.trace import trace
@@ -22,7 +24,7 @@ from diptych.export.weights_file import write_models
 from diptych.model.tasks import TASKS
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle, file_digest
-from diptych.runtime.manifest import Manifest, Precision
+from diptych.runtime.manifest import Manifest
 from diptych.runtime.providers import SessionSettings
 
 _COPIED = ("config.json", "generation_config.json")
@@ -39,6 +41,8 @@ def export_checkpoint(
     target: str = "portable",
     with_attention: bool = False,
     precision: str = "fp32",
+    quality: float | None = None,
+    texts: Sequence[str] | None = None,
     ignored_keys: Collection[str] = (),
     announce: Callable[[str], None] = lambda stage: None,
 ) -> Report | None:
@@ -47,10 +51,12 @@ def export_checkpoint(
     task: what the bundle is for, one of `diptych.model.tasks.TASKS`; else what the checkpoint was made for. config: a
     file that stands for the folder's `config.json`. force: replace an earlier bundle. verify: compare with PyTorch; the
     report is returned, and kept in the bundle. target: what the graphs are made for, one of
-    `diptych.export.graphs.TARGETS`. with_attention: an encoder-decoder's decoder puts out its
-    cross-attention, too. ignored_keys: configuration keys to pass over. announce: told the name of each stage as it
-    begins. Nothing is left behind, and an earlier bundle is untouched, unless everything succeeded.
-    Raises CheckpointError, TargetExistsError, ParityError or ExportError (ValueErrors).
+    `diptych.runtime.manifest.TARGETS`. with_attention: an encoder-decoder's decoder puts out its
+    cross-attention, too. precision: fp32, fp16, int8 or int4. quality: the least share of predictions that must stay
+    the same; layers are kept in more bits until they do. texts: lines to measure that on, each with a tab and the
+    expected text after it, or without. ignored_keys: configuration keys to pass over. announce: told the name of each
+    stage as it begins. Nothing is left behind, and an earlier bundle is untouched, unless everything succeeded.
+    Raises CheckpointError, TargetExistsError, ParityError, ExportError or OptionError (ValueErrors).
     """
     checkpoint, bundle = Path(checkpoint), Path(bundle)
     config = None if config is None else Path(config)
@@ -58,6 +64,8 @@ def export_checkpoint(
     if task is not None and task not in TASKS:
         raise ExportError(f"task {task!r} is not one of {', '.join(TASKS)}")
     _check_target(bundle, force)
+    wanted = Wanted(precision, quality, texts)
+    wanted.check(target)
     announce("reading the checkpoint")
     source = read_source(checkpoint, task, config, ignored_keys)
     facts = facts_of(source, ignored_keys)
@@ -67,21 +75,11 @@ def export_checkpoint(
         for spec in specs:
             announce(f"tracing {spec.file}")
             models.append((spec.file, trace(spec)))
-        facts = replace(facts, precision=Precision(precision))
-        if precision != "fp32":
-            announce(f"reducing to {precision}")
-            reduce_weights(models, precision, facts.precision.kept)
+        write = partial(_write, source=source, facts=facts, config=config)
+        workshop = Workshop(lambda: models if target == "portable" else _portable(source), write, staging, announce)
+        facts = replace(facts, target=target, precision=apply(models, wanted, workshop))
         announce("writing")
-        tensors = write_models(models, staging)
-        for name in _COPIED:
-            if (source.folder / name).is_file():
-                shutil.copyfile(source.folder / name, staging / name)
-        if config is not None:
-            shutil.copyfile(config, staging / "config.json")
-        if source.tokenizers is not None:
-            _write_tokenizers(source.tokenizers, source.folder, staging)
-        digests = {path.name: file_digest(path) for path in staging.iterdir() if path.name != ports.WEIGHTS_FILE}
-        replace(facts, files=digests, tensors=tensors).write(staging)
+        _write(models, staging, source, facts, config)
         report = None
         if verify:
             announce("comparing with PyTorch")
@@ -91,6 +89,11 @@ def export_checkpoint(
     return report
 
 
+def _portable(source: Source) -> Models:
+    """Whatever a bundle's graphs are made for, its weights are those of these."""
+    return [(spec.file, trace(spec)) for spec in graphs(source.loaded.network, source.loaded.task)]
+
+
 def _check_target(bundle: Path, force: bool) -> None:
     if not os.path.lexists(bundle) or (bundle.is_dir() and not any(bundle.iterdir())):
         return
@@ -98,6 +101,21 @@ def _check_target(bundle: Path, force: bool) -> None:
         raise TargetExistsError(f"{bundle} exists and is not a bundle; it is left alone, choose another name")
     if not force:
         raise TargetExistsError(f"{bundle} is a bundle already; replace it with --force, or choose another name")
+
+
+def _write(models: Models, folder: Path, source: Source, facts: Manifest, config: Path | None) -> Bundle:
+    """The bundle of these graphs, in an empty folder."""
+    tensors = write_models(models, folder)
+    for name in _COPIED:
+        if (source.folder / name).is_file():
+            shutil.copyfile(source.folder / name, folder / name)
+    if config is not None:
+        shutil.copyfile(config, folder / "config.json")
+    if source.tokenizers is not None:
+        _write_tokenizers(source.tokenizers, source.folder, folder)
+    digests = {path.name: file_digest(path) for path in folder.iterdir() if path.name != ports.WEIGHTS_FILE}
+    replace(facts, files=digests, tensors=tensors).write(folder)
+    return Bundle.open(folder)
 
 
 def _write_tokenizers(tokenizers: Tokenizers, source: Path, staging: Path) -> None:

@@ -28,9 +28,9 @@ def rank(logits: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         chunks = logits.view(rows, vocabulary // width, width)
         chosen = torch.topk(chunks.amax(dim=2), kept, dim=1).indices
         chosen = torch.topk(chosen, kept, dim=1, largest=False).values
-        near = chunks.gather(1, chosen[:, :, None].expand(-1, -1, width)).reshape(rows, -1)
+        near = chunks.gather(1, chosen[:, :, None].expand(-1, -1, width)).flatten(1)
         values, places = torch.topk(near, kept, dim=1)
-        tokens = chosen.gather(1, places // width) * width + places % width
+        tokens = (chosen[:, :, None] * width + torch.arange(width)).flatten(1).gather(1, places)
     probability = torch.softmax(logits, dim=1).gather(1, tokens[:, :1])
     return values, tokens, (values[:, :1] - probability.log()).squeeze(1)
 
@@ -41,4 +41,4 @@ def chunk_width(vocabulary: int) -> int:
     divisors = [*small, *(vocabulary // width for width in small)]
     best = min(divisors, key=lambda width: vocabulary // width + _COUNT * width)
     # No more can be asked for than there are chunks.
-    return best if 1 < best and vocabulary // best >= ports.MOST_TOP_LOGITS else vocabulary
+    return best if best > 1 and vocabulary // best >= ports.MOST_TOP_LOGITS else vocabulary

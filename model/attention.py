@@ -54,8 +54,6 @@ class Attention(nn.Module):
         """
         rows, length, _ = hidden.shape
         query = self.query(hidden)
-        if self.scale != 1.0:
-            query = query * self.scale
         if rotation is not None:
             query = rotate(self._split_heads(query), rotation)
         query = query.reshape(keys.shape[0], -1, self.heads, self.head_dim).transpose(1, 2)  # [B, H, K·T, D]
@@ -68,10 +66,13 @@ class Attention(nn.Module):
     def _weigh(self, query: Tensor, keys: Tensor, bias: Tensor) -> Tensor:
         """query [B, H, K·T, D] -> [B, H, K·T, S]; the H / G heads of a group are more queries of its one key head."""
         if self.cached_heads == self.heads:
-            return torch.softmax(query @ keys.transpose(-1, -2) + bias, dim=-1)
-        batch, _, queries, width = query.shape
-        grouped = query.view(batch, self.cached_heads, self.heads // self.cached_heads, queries, width)
-        scores = (grouped @ keys.unsqueeze(2).transpose(-1, -2)).flatten(1, 2)
+            scores = query @ keys.transpose(-1, -2)
+        else:
+            batch, _, queries, width = query.shape
+            grouped = query.view(batch, self.cached_heads, self.heads // self.cached_heads, queries, width)
+            scores = (grouped @ keys.unsqueeze(2).transpose(-1, -2)).flatten(1, 2)
+        # Here engines multiply as part of the product.
+        scores = scores if self.scale == 1.0 else scores * self.scale
         return torch.softmax(scores + bias, dim=-1)
 
     def _mix(self, weights: Tensor, values: Tensor) -> Tensor:

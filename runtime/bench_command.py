@@ -1,7 +1,6 @@
 """`diptych bench`: how fast a bundle is on this machine, and how fast it could be."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -27,16 +26,6 @@ from diptych.runtime.tasks import task_of
 from diptych.runtime.tasks.generate import TextGenerator
 
 REPORT_VERSION = 1
-_PRECISIONS = {
-    "FLOAT": "fp32",
-    "DOUBLE": "fp64",
-    "FLOAT16": "fp16",
-    "BFLOAT16": "bf16",
-    "INT8": "int8",
-    "UINT8": "int8",
-    "INT4": "int4",
-    "UINT4": "int4",
-}
 
 
 class _Numbers(click.ParamType[tuple[int, ...]]):
@@ -85,7 +74,7 @@ class _Asked:
 @click.option("--batch", "batches", type=_Numbers(), default="1,8,32", show_default=True, help="Texts run together.")
 @click.option("--beams", type=_Numbers(), help="Beams per text, if the bundle generates.  [default: 1,4]")
 @click.option("--source-length", type=click.IntRange(min=1), help="Tokens of a source or prompt.  [default: 32]")
-@click.option("--new-tokens", type=click.IntRange(min=1), help="Tokens generated for each.  [default: 64]")
+@click.option("--new-tokens", type=click.IntRange(min=1), help="Tokens generated, of --texts at most.  [default: 64]")
 @click.option("--length", "lengths", type=_Numbers(), help="Tokens of a text that is only read.  [default: 128]")
 @click.option(
     "--texts",
@@ -123,7 +112,7 @@ def command(
     wanted, opened = _Asked(**asked), Bundle.open(bundle)
     wanted.check(opened.manifest.task, generates=_generates(opened))
     before = Busy.now()
-    load = _loads(opened, settings, loads)
+    load = _loads(opened, settings, loads) if loads else None
     cells = _cells(opened, settings, wanted)
     meter = _meter(cells, settings)
     with progress("measuring", len(cells) * (1 + rounds), quiet=False) as show:
@@ -201,15 +190,12 @@ def _rates(meter: RateMeter | None) -> dict[str, Any]:
 
 def _describe(bundle: Bundle, cells: Sequence[Cell]) -> dict[str, Any]:
     manifest = bundle.manifest
-    sizes: Counter[str] = Counter()
-    for entry in manifest.tensors.values():
-        sizes[_PRECISIONS.get(entry.dtype, entry.dtype.lower())] += entry.length
     return {
         "folder": str(bundle.folder),
         "task": manifest.task,
         "family": manifest.family,
         "parameters": sum(prod(entry.shape) for entry in manifest.tensors.values()),
-        "precision": [name for name, _ in sizes.most_common()],
+        "precision": manifest.precision.name,
         "weights_bytes": (bundle.folder / ports.WEIGHTS_FILE).stat().st_size,
         "file_bytes": sum(path.stat().st_size for path in bundle.folder.iterdir() if path.is_file()),
         "work": {

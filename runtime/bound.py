@@ -38,5 +38,3 @@ class Bound:
         assert array.flags.c_contiguous
         self._kept[name] = array
         return array.ctypes.data
-
-

@@ -1,18 +1,19 @@
 """A bundle on disk: its manifest, checked files, and the decoder that its graphs make."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diptych.runtime import ports
 from diptych.runtime.decoder import CachedDecoder
-from diptych.runtime.errors import BundleError
+from diptych.runtime.errors import BundleError, ProviderError
 from diptych.runtime.graph import Graph, OrtGraph
+from diptych.runtime.grouped import GroupedDecoder
 from diptych.runtime.in_place import InPlaceDecoder
-from diptych.runtime.manifest import Manifest
-from diptych.runtime.providers import SessionSettings, first_working
+from diptych.runtime.manifest import CPU_TARGET, Manifest
+from diptych.runtime.providers import CPU, SessionSettings, first_working, short_name
 
-BundleDecoder = CachedDecoder | InPlaceDecoder
+BundleDecoder = CachedDecoder | InPlaceDecoder | GroupedDecoder
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,16 @@ class Bundle:
     def sessions(self, settings: SessionSettings, *, optimized: bool = True) -> dict[str, OrtGraph]:
         """A session over each of its graphs, all with the same provider; errors as of `make_session`."""
 
+        tuned = self.manifest.target == CPU_TARGET
+
         def opened(one: SessionSettings) -> dict[str, OrtGraph]:
-            return {name: OrtGraph(self.folder / name, one, optimized=optimized) for name in self.graphs}
+            if tuned and one.provider != CPU:
+                raise ProviderError(
+                    f"{short_name(one.provider)} cannot run {self.folder}: its graphs are made for the CPU; export the "
+                    "checkpoint without --target, or leave the provider out"
+                )
+            settings = replace(one, tuned=tuned)
+            return {name: OrtGraph(self.folder / name, settings, optimized=optimized) for name in self.graphs}
 
         return first_working(settings, opened)
 
@@ -58,9 +67,14 @@ class Bundle:
         """Sessions over an encoder's and a decoder's graph, or over one graph that is a decoder alone."""
         graphs = self.sessions(settings)
         if ports.DECODER_FILE not in graphs:
-            return CachedDecoder(None, self._required(graphs, ports.MODEL_FILE))
+            model = self._required(graphs, ports.MODEL_FILE)
+            return GroupedDecoder(model) if ports.SEQLENS_K in model.inputs else CachedDecoder(None, model)
         encoder, decoder = self._required(graphs, ports.ENCODER_FILE), graphs[ports.DECODER_FILE]
-        return InPlaceDecoder(encoder, decoder) if ports.CACHE_INDIRECTION in decoder.inputs else CachedDecoder(encoder, decoder)
+        return (
+            InPlaceDecoder(encoder, decoder)
+            if ports.CACHE_INDIRECTION in decoder.inputs
+            else CachedDecoder(encoder, decoder)
+        )
 
     def model(self, settings: SessionSettings) -> Graph:
         """A session over the graph of a model that is one."""

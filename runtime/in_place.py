@@ -45,7 +45,9 @@ class InPlaceDecoder:
         self.decoder = decoder
         self.cross_names, self.past_names = cache_names(encoder, decoder)
         self.vocab_size = int(decoder.outputs[ports.LOGITS][-1])
-        self._shapes = {name: (int(shape[1]), int(shape[3])) for name, shape in decoder.inputs.items() if name in self.past_names}
+        self._shapes = {
+            name: (int(shape[1]), int(shape[3])) for name, shape in decoder.inputs.items() if name in self.past_names
+        }
 
     @property
     def attends(self) -> bool:
@@ -148,7 +150,7 @@ class InPlaceDecoder:
             state.cache.trim(length)
             raise
         state.attention = np.concatenate(looked, axis=3) if looked else None
-        return np.concatenate(told, axis=1) if told else ids[:, :0]
+        return np.stack(told, axis=1) if told else ids[:, :0]
 
     def _step(self, state: InPlaceState, ids: Array, count: int) -> "_Step":
         known = ids >= 0
@@ -171,7 +173,7 @@ class _Step:
         self._bound = Bound(graph)
         self._buffers = cache.buffers
         self._ids, self._positions = np.zeros((rows, 1), dtype=np.int64), np.zeros((rows, 1), dtype=np.int64)
-        self.logits = np.empty((rows, 1, vocab_size), dtype=np.float32)
+        self.logits = np.empty((rows, vocab_size), dtype=np.float32)
         self._tokens, self._values = np.empty((rows, count), dtype=np.int64), np.empty((rows, count), dtype=np.float32)
         self._sums = np.empty(rows, dtype=np.float32)
         self.attention: Array | None = None
@@ -179,6 +181,9 @@ class _Step:
         bound.feed(ports.INPUT_IDS, self._ids)
         bound.feed(ports.POSITION_IDS, self._positions)
         bound.feed(ports.ENCODER_ATTENTION_MASK, state.source_mask)
+        self._length = np.zeros(1, dtype=np.int32)
+        bound.feed(ports.PAST_SEQUENCE_LENGTH, self._length)
+        bound.feed(ports.BEAM_WIDTH, np.array([cache.rows_per_source], dtype=np.int32))
         bound.feed(ports.NUM_TOP_LOGITS, np.array(count, dtype=np.int64))
         for name, entry in state.cross.items():
             bound.feed(name, entry)
@@ -202,10 +207,11 @@ class _Step:
     def run(self, cache: InPlaceCache, ids: Array, positions: Array) -> None:
         np.maximum(ids, 0, out=self._ids[:, 0])
         self._positions[:, 0] = positions
+        self._length[0] = cache.length
         self._bound.feed(ports.DECODER_ATTENTION_MASK, np.ascontiguousarray(cache.mask[:, : cache.length + 1]))
         self._bound.feed(ports.CACHE_INDIRECTION, cache.origins)
         self._bound.run()
         check(self._sums)
 
     def ranked(self, asked: Array) -> Ranked:
-        return Ranked(self._tokens.copy(), self._values.copy(), self._sums.copy(), self.logits[:, 0, asked])
+        return Ranked(self._tokens.copy(), self._values.copy(), self._sums.copy(), self.logits[:, asked])

@@ -16,7 +16,7 @@ PLACES = 16
 
 @dataclass
 class InPlaceCache:
-    """buffers [R, H, M, D] by input name; mask [R, M], int64, 1 where a place holds a token; length P.
+    """buffers [R, H, M, D] by input name; mask [R, M], int32, 1 where a place holds a token; length P.
 
     origins [B, K, M], int32: which of a source's rows wrote each place of a row's past.
     """
@@ -33,7 +33,7 @@ class InPlaceCache:
         return InPlaceCache(
             # Zeros cost nothing until they are written.
             {name: np.zeros((rows, heads, PLACES, width), np.float32) for name, (heads, width) in shapes.items()},
-            np.zeros((rows, PLACES), dtype=np.int64),
+            np.zeros((rows, PLACES), dtype=np.int32),
             np.zeros((sources, rows_per_source, PLACES), dtype=np.int32),
         )
 

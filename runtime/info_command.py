@@ -13,6 +13,7 @@ from rich.table import Table
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.console import debug_option
+from diptych.runtime.manifest import Manifest
 from diptych.runtime.provider_options import provider_options
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.sessions import placement
@@ -61,7 +62,8 @@ def describe(bundle: Bundle, settings: SessionSettings) -> dict[str, Any]:
         "folder": str(bundle.folder),
         "task": manifest.task,
         "family": manifest.family,
-        "parameters": sum(prod(entry.shape) for entry in manifest.tensors.values()),
+        "parameters": _parameters(manifest),
+        "precision": asdict(manifest.precision),
         "tokens": asdict(manifest.tokens),
         "source_positions": manifest.source_positions,
         "target_positions": manifest.target_positions,
@@ -96,6 +98,7 @@ def _show(facts: dict[str, Any]) -> None:
         if facts[key] not in (None, {}):
             table.add_row(key.replace("_", " "), _inline(facts[key]))
     table.add_row("parameters", f"{facts['parameters']:,} in {ports.WEIGHTS_FILE}")
+    table.add_row("precision", _precision(facts["precision"]))
     for name, graph in facts["graphs"].items():
         table.add_row(name, "\n".join(["in", *_ports(graph["inputs"]), "out", *_ports(graph["outputs"])]))
     for name, found in facts["placement"].items():
@@ -104,6 +107,20 @@ def _show(facts: dict[str, Any]) -> None:
     table.add_row("files", "\n".join(f"{size:>12,}  {name}" for name, size in facts["files"].items()))
     table.add_row("verified", facts["verdict"])
     Console(highlight=False, markup=False).print(table)
+
+
+def _parameters(manifest: Manifest) -> int:
+    """Weights in 4 bits lie two in a byte; scales are none."""
+    counts = {name: prod(entry.shape) * (2 if entry.dtype == "UINT8" else 1) for name, entry in manifest.tensors.items()}
+    return sum(count for name, count in counts.items() if not name.endswith(".weight.scale"))
+
+
+def _precision(precision: dict[str, Any]) -> str:
+    """`int8, agreement 0.992, …`, and a line for those modules that are in another."""
+    quality = "".join(f", {name} {value:.4g}" for name, value in precision["quality"].items())
+    kept = precision["kept"]
+    lines = [f"in {name}: {', '.join(each for each in kept if kept[each] == name)}" for name in sorted({*kept.values()})]
+    return "\n".join([precision["name"] + quality, *lines])
 
 
 def _placed(found: dict[str, int], left: dict[str, int]) -> str:

@@ -13,6 +13,7 @@ from diptych.runtime.languages import Languages
 FORMAT_VERSION = 2
 FUNCTIONS = ("softmax", "sigmoid", "none")
 POOLINGS = ("mean", "cls", "max", "last")
+PORTABLE, CPU_TARGET = TARGETS = ("portable", "cpu")
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
 
 T = TypeVar("T")
@@ -60,11 +61,13 @@ class Precision:
     """In what the graphs compute: fp32, fp16, int8 or int4.
 
     kept: modules in another, and in which. quality: what was measured of the reduced graphs, beside those in float32.
+    layers: by module, the signal over the noise that fewer bits put into its output, in decibels.
     """
 
     name: str = "fp32"
     kept: dict[str, str] = field(default_factory=dict)
     quality: dict[str, float] = field(default_factory=dict)
+    layers: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,8 @@ class Manifest:
     task: what it is for. family: the `model_type` it came from. source_vocabulary: ids a text may have, a source where
     there are two sides. source_positions, target_positions: the longest text or source, and the longest decoder row, in
     tokens, or no limit. generation: the checkpoint's options, resolved. labels: of classes or tags. pooling: of
-    embeddings. languages: where there are several. precision: in what the graphs compute. tools: versions it was made
-    with. source: SHA-256 of the checkpoint's files. files: SHA-256 of the bundle's other files. tensors: by name.
+    embeddings. languages: where there are several. target: what its graphs are made for. precision: in what they compute.
+    tools: versions it was made with. source: SHA-256 of the checkpoint's files. files: SHA-256 of the bundle's other files. tensors: by name.
     """
 
     task: str
@@ -100,6 +103,7 @@ class Manifest:
     pooling: Pooling | None = None
     languages: Languages | None = None
     precision: Precision = field(default_factory=Precision)
+    target: str = PORTABLE
     tools: dict[str, str] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
@@ -141,8 +145,8 @@ class Manifest:
 
 def _from_json(values: dict[str, Any]) -> Manifest:
     """Raises TypeError or OptionError for whatever is not as `Manifest` says."""
-    # Older ones are all in float32, and do not say so.
-    values.setdefault("precision", asdict(Precision()))
+    # Older ones are all portable and in float32, and do not say so.
+    values = {"target": PORTABLE, "precision": asdict(Precision())} | values
     _check_names("the manifest", values, Manifest)
     GenerationOptions.from_mapping(_check(values, "generation", dict))
     tensors = _check(values, "tensors", dict)
@@ -152,6 +156,8 @@ def _from_json(values: dict[str, Any]) -> Manifest:
             _check(texts, key, str)
     for name in ("task", "family"):
         _check(values, name, str)
+    if values["target"] not in TARGETS:
+        raise TypeError(f"target is {values['target']!r}, expected one of {', '.join(TARGETS)}")
     _check(values, "source_vocabulary", int)
     for name in ("source_positions", "target_positions"):
         _check_optional(values, name, int)
@@ -217,8 +223,8 @@ def _precision(values: dict[str, Any]) -> Precision:
     _check_names("precision", values, Precision)
     if _check(values, "name", str) not in PRECISIONS:
         raise TypeError(f"precision is {values['name']!r}, expected one of {', '.join(PRECISIONS)}")
-    for kept, kind in (("kept", str), ("quality", float)):
-        items = _check(values, kept, dict)
+    for part, kind in (("kept", str), ("quality", float), ("layers", float)):
+        items = _check(values, part, dict)
         for name in items:
             _check(items, name, kind)
     return Precision(**values)

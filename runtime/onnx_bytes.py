@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _IR_VERSION, _OPSET = 10, 20
-_INT64 = np.dtype(np.int64)
-_ELEMENT_TYPES = {np.dtype(np.float32): 1, _INT64: 7, np.dtype(np.float16): 10, np.dtype(np.float64): 11}
+# By numpy's names.
+_ELEMENT_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "float16": 10, "float64": 11}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -50,18 +50,18 @@ def model(nodes: Sequence[Node], inputs: Sequence[Value], outputs: Sequence[Valu
 def without_defaults(data: bytes) -> bytes:
     """A ModelProto whose inputs must all be fed: those that initializers give a default lose it."""
     return b"".join(
-        _field(7, _without_defaults(content)) if number == 7 else whole for number, content, whole in _fields(data)
+        _field(7, _without_defaults(content)) if number == 7 else whole for number, content, whole in fields(data)
     )
 
 
 def _without_defaults(graph: bytes) -> bytes:
-    fields = list(_fields(graph))
-    inputs = {_text(content, 1) for number, content, _ in fields if number == 11}
-    return b"".join(whole for number, content, whole in fields if number != 5 or _text(content, 8) not in inputs)
+    parts = list(fields(graph))
+    inputs = {_text(content, 1) for number, content, _ in parts if number == 11}
+    return b"".join(whole for number, content, whole in parts if number != 5 or _text(content, 8) not in inputs)
 
 
 def _text(message: bytes, wanted: int) -> bytes:
-    return next((content for number, content, _ in _fields(message) if number == wanted), b"")
+    return next((content for number, content, _ in fields(message) if number == wanted), b"")
 
 
 def _node(node: Node) -> bytes:
@@ -78,7 +78,7 @@ def _node(node: Node) -> bytes:
 
 def _value(value: Value) -> bytes:
     shape = _field(1, b"") * value.rank
-    tensor = _field(1, _ELEMENT_TYPES[value.dtype]) + _field(2, shape)
+    tensor = _field(1, _ELEMENT_TYPES[value.dtype.name]) + _field(2, shape)
     return _field(1, value.name.encode()) + _field(2, _field(1, tensor))
 
 
@@ -99,19 +99,19 @@ def _varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+def fields(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """Number, content and the whole of each field, in order. Raises ValueError where the bytes are none."""
     place = 0
     while place < len(data):
         begin = place
-        tag, place = _read_varint(data, place)
+        tag, place = read_varint(data, place)
         match tag & 7:
             case 0:  # _VARINT
-                _, end = _read_varint(data, place)
+                _, end = read_varint(data, place)
             case 1:  # _FIXED64
                 end = place + 8
             case 2:  # _BYTES
-                length, place = _read_varint(data, place)
+                length, place = read_varint(data, place)
                 end = place + length
             case 5:  # _FIXED32
                 end = place + 4
@@ -123,7 +123,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         place = end
 
 
-def _read_varint(data: bytes, place: int) -> tuple[int, int]:
+def read_varint(data: bytes, place: int) -> tuple[int, int]:
     """The number and where it ends."""
     value = shift = 0
     while place < len(data):

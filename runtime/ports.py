@@ -38,6 +38,7 @@ TOTAL_LENGTH = f"{PAST_LENGTH} + {TARGET_LENGTH}"
 
 # Of graphs for one engine's CPU: places of a cache that is a buffer, which row wrote them, and the best next tokens.
 CACHE_INDIRECTION = "cache_indirection"
+BEAM_WIDTH = "beam_width"
 NUM_TOP_LOGITS = "num_top_logits"
 TOP_LOGITS = "top_logits"
 TOP_IDS = "top_ids"
@@ -45,6 +46,9 @@ LOG_SUM_EXP = "log_sum_exp"
 MOST_TOP_LOGITS = 32
 NUM_BEAMS = "num_beams"
 MAX_LENGTH = "max_sequence_length"
+# The place of each row's last token, and the most tokens of a row.
+SEQLENS_K = "seqlens_k"
+MOST_TOKENS = "total_sequence_length"
 
 # Of a model that is one graph.
 SEQUENCE_LENGTH = "sequence_length"
@@ -100,6 +104,8 @@ def in_place_inputs(layers: int) -> list[Port]:
         Port(ENCODER_ATTENTION_MASK, (SOURCES, SOURCE_LENGTH)),
         *cross,
         *past,
+        Port(PAST_SEQUENCE_LENGTH, (None,)),
+        Port(BEAM_WIDTH, (None,)),
         Port(CACHE_INDIRECTION, (SOURCES, NUM_BEAMS, MAX_LENGTH)),
         Port(NUM_TOP_LOGITS, ()),
     ]
@@ -109,7 +115,7 @@ def in_place_outputs(layers: int, *, with_attention: bool = False) -> list[Port]
     """Logits, the best of them, descending, and the logarithm of the sum of all exponentials."""
     present = [Port(name, (ROWS, None, MAX_LENGTH, None)) for name in _entries("present", "decoder", layers)]
     attentions = [Port(CROSS_ATTENTIONS, (ROWS, None, None, TARGET_LENGTH, SOURCE_LENGTH))] if with_attention else []
-    return [Port(LOGITS, (ROWS, TARGET_LENGTH, None)), *present, *attentions, *top_outputs()]
+    return [Port(LOGITS, (ROWS, None)), *present, *attentions, *top_outputs()]
 
 
 def top_outputs() -> list[Port]:
@@ -131,6 +137,26 @@ def causal_inputs(layers: int) -> list[Port]:
 def causal_outputs(layers: int) -> list[Port]:
     present = [Port(name, (ROWS, None, TOTAL_SEQUENCE_LENGTH, None)) for name in _entries("present", None, layers)]
     return [Port(LOGITS, (ROWS, SEQUENCE_LENGTH, None)), *present]
+
+
+def grouped_inputs(layers: int) -> list[Port]:
+    """Of a decoder-only model whose cache is a buffer in which each row has a length of its own."""
+    past = [Port(name, (ROWS, None, MAX_LENGTH, None)) for name in _entries("past_key_values", None, layers)]
+    return [
+        Port(INPUT_IDS, (ROWS, SEQUENCE_LENGTH)),
+        Port(POSITION_IDS, (ROWS, SEQUENCE_LENGTH)),
+        Port(SEQLENS_K, (ROWS,)),
+        Port(MOST_TOKENS, ()),
+        *past,
+        Port(NUM_LOGITS_TO_KEEP, ()),
+        Port(NUM_TOP_LOGITS, ()),
+    ]
+
+
+def grouped_outputs(layers: int) -> list[Port]:
+    """Logits, and what is said of the best of the last token's."""
+    present = [Port(name, (ROWS, None, MAX_LENGTH, None)) for name in _entries("present", None, layers)]
+    return [Port(LOGITS, (ROWS, SEQUENCE_LENGTH, None)), *present, *top_outputs()]
 
 
 def text_inputs(*, token_types: bool) -> list[Port]:

@@ -8,16 +8,18 @@ from diptych.runtime.errors import EngineError
 from diptych.runtime.graph import Array
 
 LEAST, _SMALLEST = np.finfo(np.float32).min, np.finfo(np.float32).tiny
-# So few columns are sorted as a whole.
-_FEW = 128
+# So few columns are sorted as a whole; of more, groups of so many members are compared first.
+_FEW, _MEMBERS = 128, 64
+# So many logits are read at once: they stay in the processor's cache.
+_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
 class Ranked:
     """The best C next tokens of each row, best first, of equals the first in the vocabulary first.
 
-    tokens [R, C], int64, and their logits [R, C], float32; C is V where more were wanted. log_sum [R], of any precision:
-    the logarithm of the sum of the exponentials of all logits. asked [R, n], float32: the logits of the tokens asked for.
+    tokens [R, C], int64, and their logits [R, C], float32; C is V where more were wanted. log_sum [R], float32 or more:
+    the logarithm of the sum of the exponentials of all logits. asked [R, n]: the logits of the tokens asked for.
     """
 
     tokens: Array
@@ -43,10 +45,11 @@ def ranked(logits: Array, count: int, asked: Array) -> Ranked:
     """For decoders whose graphs rank nothing: from all logits [R, V]. Raises EngineError for what is not a number."""
     logits = logits.astype(np.float32, copy=False)
     values, tokens = top(logits, count)
-    best = np.maximum(values[:, 0], LEAST)
-    powers = np.subtract(logits, best[:, None])
-    sums = np.exp(powers, out=powers).sum(axis=1)
-    log_sum = best.astype(np.float64) + np.log(np.maximum(sums, _SMALLEST))
+    best = np.maximum(values[:, :1], LEAST)
+    some = max(1, _AT_ONCE // logits.shape[1])
+    pieces = [slice(first, first + some) for first in range(0, len(logits), some)]
+    sums = np.concatenate([np.exp(logits[piece] - best[piece]).sum(axis=1) for piece in pieces])
+    log_sum = best[:, 0].astype(np.float64) + np.log(np.maximum(sums, _SMALLEST))
     return Ranked(tokens, values, log_sum, logits[:, asked])
 
 
@@ -55,25 +58,17 @@ def top(values: Array, count: int) -> tuple[Array, Array]:
 
     Raises EngineError for what is not a number.
     """
-    count, width = min(count, values.shape[1]), values.shape[1]
+    rows, width = np.arange(len(values))[:, None], values.shape[1]
     if count == 1:
-        index = values.argmax(axis=1)[:, None]
-        best = values[np.arange(len(values)), index[:, 0]]
-        check(best)  # Of what is no number, argmax finds the first.
-        return best[:, None], index
-    check(values.max(axis=1))  # What is no number is the largest.
-    rows = np.arange(len(values))[:, None]
-    if width <= _FEW:
-        index = np.argsort(-values, axis=1, kind="stable")[:, :count]
-        return values[rows, index], index
-    if count < width:
-        bound = np.partition(values, -count, axis=1)[:, -count, None]
-        index = np.stack([_first_at_least(row, low, count) for row, low in zip(values, bound, strict=True)])
+        places = values.argmax(axis=1)[:, None]
+        check(values[rows, places])  # The first that is not a number, if any is.
+        return values[rows, places], places
+    check(values.max(axis=1))
+    if width <= _FEW or width < 2 * _MEMBERS * count:
+        places = np.argsort(-values, axis=1, kind="stable")[:, :count]
     else:
-        index = np.broadcast_to(np.arange(count), values.shape)
-    picked = values[rows, index]
-    order = np.argsort(-picked, axis=1, kind="stable")
-    return picked[rows, order], index[rows, order]
+        places = np.stack([_largest(row, count) for row in values])
+    return values[rows, places], places
 
 
 def check(scores: Array) -> None:
@@ -82,7 +77,12 @@ def check(scores: Array) -> None:
         raise EngineError("the model's logits are not numbers (NaN); does it compute so in PyTorch, too?")
 
 
-def _first_at_least(row: Array, low: Array, count: int) -> Array:
-    """Where the `count` largest of a row stand, given the smallest of them; the first of equals win."""
-    above, equal = np.flatnonzero(row > low), np.flatnonzero(row == low)
-    return np.concatenate([above, equal[: count - len(above)]])
+def _largest(row: Array, count: int) -> Array:
+    """Where the `count` largest stand, descending: none is below the `count`th of the maxima of groups."""
+    groups = len(row) // _MEMBERS
+    maxima = row[: groups * _MEMBERS].reshape(_MEMBERS, groups).max(axis=0)
+    bound = np.partition(maxima, -count)[-count]
+    places = np.flatnonzero(row > bound)
+    if len(places) < count:
+        places = np.concatenate([places, np.flatnonzero(row == bound)[: count - len(places)]])
+    return places[np.argsort(-row[places], kind="stable")[:count]]

@@ -19,6 +19,8 @@ from diptych.runtime.providers import CPU, SessionSettings, first_working, short
 Placement = dict[str, Counter[str]]
 
 _CUDA, _TENSORRT, _OPENVINO = "CUDAExecutionProvider", "TensorrtExecutionProvider", "OpenVINOExecutionProvider"
+# The fused operator is slower than those that it stands for (docs/performance.md).
+_SLOW = ("SkipLayerNormFusion",)
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,9 @@ def _session(path: Path, settings: SessionSettings, optimized: bool, model: byte
     provider = settings.provider
     options = _session_options()
     options.intra_op_num_threads = settings.threads
-    # Lengths vary all the time: an arena would keep the largest block of every size, and a plan for every shape.
-    options.enable_cpu_mem_arena = False
+    # Lengths vary all the time: an arena would keep the largest block of every size, and a plan for every shape. Where
+    # a graph takes one token at a time, its shapes stay as they are.
+    options.enable_cpu_mem_arena = settings.tuned
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if not optimized:
@@ -109,7 +112,7 @@ def _session(path: Path, settings: SessionSettings, optimized: bool, model: byte
         model or path,
         options,
         providers=_chosen(provider, settings, options),
-        disabled_optimizers=["ConstantFolding"] if settings.lean else [],
+        disabled_optimizers=[*(["ConstantFolding"] if settings.lean else []), *(_SLOW if settings.tuned else [])],
         enable_fallback=0,
     )
 

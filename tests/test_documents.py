@@ -21,6 +21,7 @@ DOCUMENTS = (
     "docs/decoding.md",
     "docs/constrained.md",
     "docs/corpora.md",
+    "docs/bench.md",
     "docs/providers.md",
     "docs/bundle.md",
 )

@@ -2,9 +2,11 @@
 
 Weights as training starts with them (normal, 0.02) make a decoder that repeats one token: the last token's embedding
 passes through all layers and is tied to the head. Here matrices keep the size of what they multiply (standard deviation
-1/√inputs), queries and keys are twice as large so that attention chooses, and the embedding gives logits a standard
-deviation of 2. So outputs depend on the source and on every token before, and beams overtake each other. The rows of
-EOS and padding are zero: their logit is 0, never among the best of thousands, so nothing ends before it should.
+1/√inputs); queries and keys are twice as large so that attention chooses, attention's outputs half and feed-forward
+outputs four times as large so that states are more what layers made of a token than the token; and logits have a
+standard deviation of 2. So outputs depend on the source and on every token before, and beams overtake each other: of a
+best hypothesis' tokens, more than half come from another slot than the one before. The rows of EOS and padding are
+zero: their logit is 0, never among the best of thousands, so nothing ends early and no system needs a filter for that.
 """
 
 import json
@@ -15,9 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.folders import MODELS
+
 EOS, UNKNOWN = 0, 1
 _LOGITS = 2.0
+# By parts of names, the first that fits: how much larger than that a matrix is.
 _GAINS = {"q_proj": 2.0, "k_proj": 2.0, "query": 2.0, "key": 2.0, "out_proj": 0.5, "o_proj": 0.5, "fc2": 4.0}
+
+
+# What CTranslate2's converter asks of a BERT, and transformers no longer writes.
+_POSITIONS = {"position_embedding_type": "absolute"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ GEOMETRIES = {
         | {"intermediate_size": 2816, "vocab_size": 32_000, "max_position_embeddings": 2048, "head_dim": 64}
         | {"tie_word_embeddings": False, "eos_token_id": EOS, "bos_token_id": UNKNOWN, "pad_token_id": EOS},
     ),
-    "bert": Geometry("Bert", "Model", {"vocab_size": 30_522}),
+    "bert": Geometry("Bert", "Model", {"vocab_size": 30_522} | _POSITIONS),
     "tiny": _marian(layers=2, width=32, heads=4, feed_forward=64, vocabulary=100),
     "tiny-llama": Geometry(
         "Llama",
@@ -74,14 +83,15 @@ GEOMETRIES = {
         "Bert",
         "Model",
         {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-        | {"intermediate_size": 64},
+        | {"intermediate_size": 64}
+        | _POSITIONS,
     ),
 }
 
 
-def checkpoint(size: str, models: Path) -> Path:
-    """The checkpoint's folder in `models`, made if it is not there: the same weights on every machine."""
-    folder = models / size / "checkpoint"
+def random_checkpoint(size: str) -> Path:
+    """The folder of a geometry's checkpoint, made if it is not there: the same weights on every machine."""
+    folder = MODELS / size / "checkpoint"
     if folder.is_dir():
         return folder
     unfinished = folder.with_name("checkpoint.unfinished")

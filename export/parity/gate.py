@@ -7,8 +7,10 @@ from typing import Literal
 
 from tokenizers import Tokenizer
 
+from diptych.export.parity.as_portable import AsPortable
 from diptych.export.parity.bisection.bisect import bisect
 from diptych.export.parity.bisection.points import OnnxWatched, Watched
+from diptych.export.parity.bisection.tuned import one_token
 from diptych.export.parity.bounds import MULTIPLE
 from diptych.export.parity.levels import tokens as token_level
 from diptych.export.parity.levels.cases import FULL, QUICK, Case
@@ -21,7 +23,7 @@ from diptych.export.parity.levels.tensors import Tensors, compare_tensors, limit
 from diptych.export.parity.levels.texts import NEW_TOKENS, compare_texts, compare_tokenizers, open_task
 from diptych.export.parity.levels.weights import module_of
 from diptych.export.parity.report import UNREADABLE, PropertyReport, Report, WeightsReport
-from diptych.export.parity.sides import Engines, Sides, cached_decoder
+from diptych.export.parity.sides import Engines, Sides, cached_decoder, decoder_of
 from diptych.model import architecture as arch
 from diptych.model.tasks import GENERATING
 from diptych.runtime import ports
@@ -105,8 +107,23 @@ class Gate:
         graph, number = failing or (self.bundle.graphs[-1], len(self.tensors.cases) - 1)
         found = numbered_probes(self.sides, self.manifest, self.compared.spec, self.tensors.cases, number)
         probe = next(probe for probe in found if probe.graph == graph)
+        tuned = isinstance(self.sides.subject[graph], AsPortable)
+        if tuned:
+            probe = one_token(probe, *(side[graph] for side in (self.sides.subject, self.sides.truth, self.sides.own)))
         subject, reference, own = self.compared.watched(probe.graph)
-        self.report.bisection = bisect(subject, reference, own, probe.feeds, graph=probe.graph, case=probe.case)
+        found = bisect(subject, reference, own, probe.feeds, graph=probe.graph, case=probe.case)
+        if tuned and found.module is None and failing:
+            found = replace(found, module=graph, note="; ".join([self._aside(graph), found.note]))
+        self.report.bisection = found
+
+    def _aside(self, graph: str) -> str:
+        """What is wrong with a tuned graph in which all is right that a portable one has."""
+        if self.tensors.unranked:
+            return self.tensors.unranked[0]
+        wrong = {each.output for each in self.tensors.outputs if each.graph == graph and each.ratio > MULTIPLE}
+        if wrong <= {ports.LOG_SUM_EXP}:
+            return f"{ports.LOG_SUM_EXP} is not that of the logits"
+        return "each token by itself is right, several at once are not"
 
     def _timed(self, name: str, check: Callable[[], None]) -> None:
         self.announce(f"comparing {name}")
@@ -134,7 +151,7 @@ class Gate:
         sizes = limits(self.sides, self.manifest, self.compared.spec)
         self.tensors = compare_tensors(self.sides, self.manifest, self.compared.spec, sizes.place(_GRIDS[self.level]))
         found = self.report.tensors = self.tensors.report(sizes.left_out() if self.level == "full" else [])
-        for problem in self.tensors.cannot_run:
+        for problem in (*self.tensors.cannot_run, *self.tensors.unranked[:1]):
             self.report.fail("tensors", problem)
         for output in found.outputs:
             if output.ratio > MULTIPLE and not self.tensors.cannot_run:
@@ -149,7 +166,7 @@ class Gate:
         if self.compared.reference == "checkpoint" and not all(each.holds for each in proven):
             own = {(each.name, each.graph): each.holds for each in self._proofs(self.sides.own)}
             proven = [
-                each if each.holds or own[each.name, each.graph] else replace(each, holds=True, exempt=_NEITHER)
+                each if each.holds or own.get((each.name, each.graph), True) else replace(each, holds=True, exempt=_NEITHER)
                 for each in proven
             ]
         structures = [prove_structure(self.bundle.folder / name) for name in self.bundle.graphs]
@@ -164,15 +181,15 @@ class Gate:
             case arch.EncoderDecoder(encoder, decoder):
                 reads = Reading(engines[ports.ENCODER_FILE], ports.ENCODER_FILE, encoder, manifest, bound)
                 yield from reads.prove(both_ways=True)
-                yield from Decoding(cached_decoder(engines), ports.DECODER_FILE, decoder, manifest, bound).prove()
+                yield from Decoding(decoder_of(engines), ports.DECODER_FILE, decoder, manifest, bound).prove()
             case arch.DecoderOnly(decoder) if manifest.task in GENERATING:
-                yield from Decoding(cached_decoder(engines), ports.MODEL_FILE, decoder, manifest, bound).prove()
+                yield from Decoding(decoder_of(engines), ports.MODEL_FILE, decoder, manifest, bound).prove()
             case arch.DecoderOnly(stack) | arch.EncoderOnly(stack):
                 reads = Reading(engines[ports.MODEL_FILE], ports.MODEL_FILE, stack, manifest, bound)
                 yield from reads.prove(both_ways=isinstance(self.compared.spec, arch.EncoderOnly))
 
     def _tokens(self, lines: Sequence[str] | None) -> None:
-        subject, reference = cached_decoder(self.sides.subject), cached_decoder(self.sides.decoding)
+        subject, reference = decoder_of(self.sides.subject), cached_decoder(self.sides.decoding)
         sources = token_level.random_sources(self.manifest, continued=subject.encoder is None)
         if self.level == "full" and ports.TOKENIZER_FILE in self.manifest.files:
             sources += self._encoded(lines)

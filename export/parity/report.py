@@ -44,8 +44,8 @@ class OutputReport:
     """One output of one graph, in its worst case of `cases`.
 
     error, own: largest absolute distances from the truth, of the graph and of what it is compared with. scale: the
-    largest truth. allowed: the bound on `error`. ratio: the error in units of what float32 explains; the bound is
-    `Report.multiple`.
+    largest truth. allowed: the bound on `error`. ratio: the error in units of what rounding explains; the bound is
+    `Report.multiple`. typical: the same of the error at half of all positions in all cases.
     """
 
     graph: str
@@ -57,6 +57,7 @@ class OutputReport:
     ratio: float
     case: str
     cases: int
+    typical: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,20 @@
 """The engines of a comparison: the graphs under test, the truth, and what rounding alone does to the truth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
+
 from diptych.export.graphs import GraphSpec
-from diptych.export.torch_graph import TorchGraph
+from diptych.export.parity.as_portable import AsPortable, is_tuned
+from diptych.export.torch_graph import Context, TorchGraph
 from diptych.runtime import ports
-from diptych.runtime.bundle import Bundle
+from diptych.runtime.bundle import Bundle, BundleDecoder
 from diptych.runtime.decoder import CachedDecoder
-from diptych.runtime.graph import Graph
+from diptych.runtime.graph import Array, Arrays, Graph
+from diptych.runtime.grouped import GroupedDecoder
+from diptych.runtime.in_place import InPlaceDecoder
 from diptych.runtime.providers import SessionSettings
 
 # By file: encoder.onnx and decoder.onnx, or model.onnx.
@@ -28,10 +34,13 @@ class Sides:
     decoding: Engines
 
     @staticmethod
-    def with_network(subject: Engines, specs: Sequence[GraphSpec]) -> "Sides":
-        """A bundle and the PyTorch network it came from: in float64, and in float32."""
-        own = {spec.file: TorchGraph(spec) for spec in specs}
-        return Sides(subject, {spec.file: TorchGraph(spec, precise=True) for spec in specs}, own, own)
+    def with_network(
+        subject: Engines, specs: Sequence[GraphSpec], truth: Context = nullcontext, own: Context = nullcontext
+    ) -> "Sides":
+        """A bundle and the PyTorch network it came from: in float64, and in float32. truth, own: how these round."""
+        precise = {spec.file: TorchGraph(spec, precise=True, rounding=truth) for spec in specs}
+        plain: Engines = {spec.file: TorchGraph(spec, rounding=own) for spec in specs}
+        return Sides(subject, precise, plain, plain)
 
     @staticmethod
     def with_bundle(subject: Engines, other: Bundle, settings: SessionSettings) -> "Sides":
@@ -41,12 +50,37 @@ class Sides:
 
 
 def sessions(bundle: Bundle, settings: SessionSettings, *, optimized: bool = True) -> dict[str, Graph]:
-    """A session for each of a bundle's graphs."""
-    return dict(bundle.sessions(settings, optimized=optimized))
+    """A session for each of a bundle's graphs; one whose cache lies in buffers behind the ports of one that has none."""
+    graphs = bundle.sessions(settings, optimized=optimized)
+    found: dict[str, Graph] = dict(graphs)
+    for file, graph in graphs.items():
+        if is_tuned(graph):
+            encoder = graphs.get(ports.ENCODER_FILE)
+            found[file] = AsPortable(InPlaceDecoder(encoder, graph) if encoder else GroupedDecoder(graph))
+        elif np.dtype(np.float16) in graph.dtypes.values():
+            found[file] = Fed(graph)
+    return found
+
+
+class Fed:
+    """A graph that is fed what it takes, whatever the floating-point type of the other engines."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.inputs, self.outputs, self.dtypes = graph.inputs, graph.outputs, graph.dtypes
+
+    def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
+        return self._graph.run({name: value.astype(self.dtypes[name]) for name, value in feeds.items()}, outputs)
+
+
+def decoder_of(engines: Engines) -> BundleDecoder:
+    """The engines of a model that generates, as the runtime's own loop takes them."""
+    decoder = engines[ports.MODEL_FILE if ports.MODEL_FILE in engines else ports.DECODER_FILE]
+    return decoder.decoder if isinstance(decoder, AsPortable) else cached_decoder(engines)
 
 
 def cached_decoder(engines: Engines) -> CachedDecoder:
-    """The engines of a model that generates, behind the runtime's own loop."""
+    """The same with a cache outside the graphs, whatever they are."""
     if ports.MODEL_FILE in engines:
         return CachedDecoder(None, engines[ports.MODEL_FILE])
     return CachedDecoder(engines[ports.ENCODER_FILE], engines[ports.DECODER_FILE])

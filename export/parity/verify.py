@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -9,12 +10,16 @@ from tokenizers import Tokenizer
 from diptych.export.errors import ExportError
 from diptych.export.facts import facts_of
 from diptych.export.graphs import graphs
+from diptych.export.parity.as_portable import AsPortable
 from diptych.export.parity.bisection.points import OnnxWatched, TorchWatched
+from diptych.export.parity.bisection.tuned import TunedWatched
 from diptych.export.parity.gate import Compared, Gate
 from diptych.export.parity.levels.weights import compare_with_bundle, compare_with_network
+from diptych.export.parity.reduced import ReducedNetwork
 from diptych.export.parity.report import Report
 from diptych.export.parity.sides import Engines, Sides, sessions
 from diptych.export.source import Source, read_source
+from diptych.export.torch_graph import Context
 from diptych.model.checkpoint import read_architecture
 from diptych.model.networks import EncoderDecoder
 from diptych.runtime import ports
@@ -98,7 +103,9 @@ def with_checkpoint(bundle: Bundle, source: Source, facts: Manifest, settings: S
     subject = sessions(bundle, settings)
     network = source.loaded.network
     attention = isinstance(network, EncoderDecoder) and _has_attention(subject)
-    specs = graphs(network, source.loaded.task, with_attention=attention)
+    reduced = None if bundle.manifest.precision.name == "fp32" else ReducedNetwork(network, bundle)
+    rounding: tuple[Context, Context] = (nullcontext, nullcontext) if reduced is None else (reduced.truth, reduced.own)
+    specs = graphs(reduced.network if reduced else network, source.loaded.task, with_attention=attention)
     ours = {file: (set(graph.inputs), set(graph.outputs)) for file, graph in subject.items()}
     theirs = {spec.file: ({port.name for port in spec.inputs}, {port.name for port in spec.outputs}) for spec in specs}
     if ours != theirs:
@@ -114,7 +121,7 @@ def with_checkpoint(bundle: Bundle, source: Source, facts: Manifest, settings: S
     by_file = {spec.file: spec for spec in specs}
     return Compared(
         bundle=bundle,
-        sides=Sides.with_network(subject, specs),
+        sides=Sides.with_network(subject, specs, *rounding),
         spec=network.spec,
         reference="checkpoint",
         provider=settings.provider,
@@ -122,11 +129,19 @@ def with_checkpoint(bundle: Bundle, source: Source, facts: Manifest, settings: S
         weights=lambda: compare_with_network(bundle, network),
         tokenizers=expected,
         watched=lambda file: (
-            OnnxWatched(bundle.folder / file, settings),
-            TorchWatched(by_file[file], precise=True),
-            TorchWatched(by_file[file], precise=False),
+            watched(bundle, file, subject, settings),
+            TorchWatched(by_file[file], True, rounding[0]),
+            TorchWatched(by_file[file], False, rounding[1]),
         ),
     )
+
+
+def watched(
+    bundle: Bundle, file: str, engines: Engines, settings: SessionSettings, *, optimized: bool = True
+) -> OnnxWatched:
+    """A graph in which values between modules can be seen; engines: the bundle's, as they are compared."""
+    kind = TunedWatched if isinstance(engines[file], AsPortable) else OnnxWatched
+    return kind(bundle.folder / file, settings, optimized)
 
 
 def _has_attention(engines: Engines) -> bool:
@@ -158,8 +173,8 @@ def with_bundle(bundle: Bundle, other: Bundle, settings: SessionSettings) -> Com
         weights=lambda: compare_with_bundle(bundle, other),
         tokenizers=[(name, Tokenizer.from_file(str(other.folder / name))) for name in names],
         watched=lambda file: (
-            OnnxWatched(bundle.folder / file, settings),
-            OnnxWatched(other.folder / file, plain),
-            OnnxWatched(other.folder / file, plain, optimized=False),
+            watched(bundle, file, sides.subject, settings),
+            watched(other, file, sides.truth, plain),
+            watched(other, file, sides.truth, plain, optimized=False),
         ),
     )

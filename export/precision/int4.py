@@ -14,7 +14,10 @@ _ACCURACY = 4
 
 
 class Int4:
-    """Weights of one graph in 4 bits: [out, blocks, 16] with scales [out, blocks], whatever the network has."""
+    """Weights of one graph in 4 bits: [out, blocks, 16] with scales [out, blocks], whatever the network has.
+
+    A table that nothing is multiplied with is [V, width / 2].
+    """
 
     def __init__(self, rewriting: Rewriting) -> None:
         self._add, self._constant, self._rewriting = rewriting.add, rewriting.constant, rewriting
@@ -22,26 +25,28 @@ class Int4:
 
     @staticmethod
     def fits(place: Place) -> bool:
-        """A table's rows are read as whole blocks."""
-        return not place.lookups or place.weight().shape[1] % BLOCK == 0
+        """A table's rows are read as whole blocks; those of positions are few, and added to every token."""
+        return not place.lookups or (place.weight().shape[1] % BLOCK == 0 and not place.of_positions)
 
     def store(self, place: Place) -> None:
         weight = place.weight()
         reduced = to_int4(weight if place.by_rows else weight.T)
+        numbers = reduced.numbers if place.products else reduced.numbers.reshape(len(reduced.numbers), -1)
         scale = self._constant(f"{place.name}.scale", reduced.scale)
         inputs = weight.shape[1 if place.by_rows else 0]
-        self._stored[place.name] = self._rewriting.exchange(place, reduced.numbers), scale, inputs
+        self._stored[place.name] = self._rewriting.exchange(place, numbers), scale, inputs
 
     def look_up(self, node: ir.Node, place: Place) -> ir.Value:
         numbers, scale, _ = self._stored[place.name]
-        assert numbers.const_value is not None
-        table = numbers.const_value.numpy()
-        # The same bytes in another shape, which the file has once.
-        flat = self._constant(f"{place.name}.rows", table.reshape(len(table), -1))
+        if place.products:
+            # The same bytes in another shape, which the file has once.
+            assert numbers.const_value is not None
+            table = numbers.const_value.numpy()
+            numbers = self._constant(f"{place.name}.rows", table.reshape(len(table), -1))
         return self._add(
             node,
             "GatherBlockQuantized",
-            [flat, node.inputs[1], scale],
+            [numbers, node.inputs[1], scale],
             f"{node.outputs[0].name}.rows",
             domain=CONTRIB,
             bits=4,

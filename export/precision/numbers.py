@@ -62,7 +62,7 @@ def _rounded(scaled: Array) -> Array:
 
 
 def from_int4(reduced: Reduced, inputs: int) -> Array:
-    """float32 [out, in]."""
+    """float32 [out, in]; numbers may be [out, in / 2], too."""
     halves = np.stack([reduced.numbers & 15, reduced.numbers >> 4], axis=-1)
     grouped = halves.reshape(*reduced.scale.shape, BLOCK).astype(np.float32) - _MIDDLE
     return np.asarray((grouped * reduced.scale[..., None]).reshape(len(grouped), -1)[:, :inputs])

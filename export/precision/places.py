@@ -11,6 +11,8 @@ from diptych.runtime.graph import Array
 
 # Narrower weights are not worth a scale for each row: classifiers of few classes, tables of positions relative.
 _NARROWEST = 16
+# The modules whose tables are worth it.
+_TOKENS, _POSITIONS = "embedding.tokens", "embedding.positions"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,11 @@ class Place:
 
     @property
     def module(self) -> str:
-        return self.name.removesuffix(".weight")
+        return self.name.rpartition(".")[0]
+
+    @property
+    def of_positions(self) -> bool:
+        return not self.products and module_of(self.lookups[0]).endswith(_POSITIONS)
 
     def weight(self) -> Array:
         """As the network has it."""
@@ -65,7 +71,7 @@ def _place(value: ir.Value) -> Place | None:
             orders.add(_flag(use.node, "transB"))
         else:
             return None
-    if len(orders) != 1 or not (products or any(_looks_up_tokens(node) for node in lookups)):
+    if len(orders) != 1 or not (products or all(module_of(node).endswith((_TOKENS, _POSITIONS)) for node in lookups)):
         return None
     by_rows = orders.pop()
     # What the exporter transposed beforehand has a name of its own making.
@@ -100,11 +106,6 @@ def _one(node: ir.Node, name: str) -> bool:
 def _axis(node: ir.Node) -> int:
     attribute = node.attributes.get("axis")
     return 0 if attribute is None else attribute.as_int()
-
-
-def _looks_up_tokens(node: ir.Node) -> bool:
-    """Tables of positions and types are small, and added to every token: they keep their precision."""
-    return module_of(node).endswith("embedding.tokens")
 
 
 def scopes(node: ir.Node) -> list[str]:

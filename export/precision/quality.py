@@ -18,6 +18,10 @@ class Expected:
     example: Example
     answers: dict[str, Array]
 
+    @property
+    def positions(self) -> int:
+        return sum(map(len, self.answers.values()))
+
 
 def expected(examples: Iterable[Example], engines: Engines) -> list[Expected]:
     return [Expected(example, example.answers(engines)) for example in examples]

@@ -10,6 +10,9 @@ from diptych.export.precision.int8 import Int8
 from diptych.export.precision.places import Place, places
 from diptych.export.precision.rewriting import Rewriting
 
+# (file, model), as they are traced.
+Models = Sequence[tuple[str, ir.Model]]
+
 
 class Kind(Protocol):
     """A way to keep weights of one graph."""
@@ -25,7 +28,7 @@ class Kind(Protocol):
         ...
 
 
-def reduce_weights(models: Sequence[tuple[str, ir.Model]], precision: str, kept: Mapping[str, str]) -> None:
+def reduce_weights(models: Models, precision: str, kept: Mapping[str, str]) -> None:
     """Put the weights of `models` into `precision`, int8 or int4, except for modules that are `kept` in another."""
     for _, model in models:
         _reduce(model.graph, precision, kept)
@@ -33,17 +36,7 @@ def reduce_weights(models: Sequence[tuple[str, ir.Model]], precision: str, kept:
 
 def _reduce(graph: ir.Graph, precision: str, kept: Mapping[str, str]) -> None:
     rewriting = Rewriting(graph)
-    kinds: dict[str, Kind] = {"int8": Int8(rewriting), "int4": Int4(rewriting)}
-    where: dict[ir.Node, tuple[Kind, Place]] = {}
-    for place in places(graph):
-        chosen = kept.get(place.module, precision)
-        if chosen == "int4" and not Int4.fits(place):
-            chosen = "int8"
-        if chosen not in kinds:
-            continue
-        kind = kinds[chosen]
-        kind.store(place)
-        where |= dict.fromkeys([*place.lookups, *place.products], (kind, place))
+    where = stored(rewriting, precision, kept)
     # In the graph's order: what several nodes share is put before the first of them.
     for node in list(graph):
         if node not in where:
@@ -59,3 +52,17 @@ def _reduce(graph: ir.Graph, precision: str, kept: Mapping[str, str]) -> None:
             made = rewriting.add(node, "Add", [made, node.inputs[2]], f"{node.outputs[0].name}.shifted")
         rewriting.replace(node, made)
     rewriting.clean()
+
+
+def stored(rewriting: Rewriting, precision: str, kept: Mapping[str, str]) -> dict[ir.Node, tuple[Kind, Place]]:
+    """Put the reduced weights beside the whole ones; for each node that reads one, its kind and its place."""
+    kinds: dict[str, Kind] = {"int8": Int8(rewriting), "int4": Int4(rewriting)}
+    where: dict[ir.Node, tuple[Kind, Place]] = {}
+    for place in places(rewriting.graph):
+        chosen = kept.get(place.module, precision)
+        if chosen == "int4" and not Int4.fits(place):
+            chosen = "int8"
+        if chosen in kinds:
+            kinds[chosen].store(place)
+            where |= dict.fromkeys([*place.lookups, *place.products], (kinds[chosen], place))
+    return where

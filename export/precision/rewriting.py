@@ -53,6 +53,20 @@ class Rewriting:
             self.graph.opset_imports[domain] = 1
         return made
 
+    def after(
+        self, node: ir.Node, operator: str, inputs: Sequence[Operand], name: str, dtype: ir.DataType = ir.DataType.FLOAT
+    ) -> ir.Value:
+        """The output of a new node that follows another, in no module."""
+        made = ir.Value(name=name, type=ir.TensorType(dtype))
+        self.graph.insert_after(node, ir.node(operator, inputs, outputs=[made], name=name))
+        return made
+
+    def append(self, operator: str, inputs: Sequence[Operand], name: str, **attributes: Any) -> ir.Value:
+        """The output, float32, of a new node after all others, in no module."""
+        made = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT))
+        self.graph.append(ir.node(operator, inputs, attributes, outputs=[made], name=name))
+        return made
+
     def replace(self, node: ir.Node, value: ir.Value) -> None:
         """A node's output by another value, which takes its name, type and shape; the node goes."""
         (output,) = node.outputs

@@ -8,13 +8,14 @@ from typing import TypeVar
 import numpy as np
 
 from diptych.runtime.decoder import Decoder, Sources
-from diptych.runtime.generation.filters import Filter, forbid
+from diptych.runtime.generation.filters import Filter, Forbid
 from diptych.runtime.generation.history import History
 from diptych.runtime.generation.loop import look
 from diptych.runtime.generation.options import GenerationOptions
 from diptych.runtime.generation.requests import Request
-from diptych.runtime.generation.scores import log_softmax, top
+from diptych.runtime.generation.scores import log_softmax
 from diptych.runtime.graph import Array
+from diptych.runtime.ranked import top
 
 StateT = TypeVar("StateT")
 
@@ -39,7 +40,8 @@ def alternatives(
     )
     scores = decoder.step(state, history.ids).astype(np.float32)
     looked = look(decoder, state, options.attention_layer if options.needs_attention else None)
-    for apply in [*filters, forbid(eos)]:
+    every: Sequence[Filter] = [*filters, Forbid(eos)]
+    for apply in every:
         apply(history, scores)
     values, tokens = top(log_softmax(scores), options.alternatives or 1)
     for place, (value, token) in enumerate(zip(values[0].tolist(), tokens[0].tolist(), strict=True)):

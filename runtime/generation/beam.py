@@ -5,14 +5,16 @@ from itertools import takewhile
 
 import numpy as np
 
+from diptych.runtime.generation.candidates import Candidates
 from diptych.runtime.generation.endings import Endings
 from diptych.runtime.generation.greedy import UNFINISHED, perturbed
 from diptych.runtime.generation.history import History
 from diptych.runtime.generation.options import GenerationOptions
 from diptych.runtime.generation.requests import Request
-from diptych.runtime.generation.scores import check, log_softmax, top
+from diptych.runtime.generation.scores import log_softmax
 from diptych.runtime.generation.steps import Choice, Finished, Hypothesis, Progress, Step, hypothesis
 from diptych.runtime.graph import Array
+from diptych.runtime.ranked import check, top
 
 
 class Beam:
@@ -24,16 +26,19 @@ class Beam:
     """
 
     apart = False
+    over_logits = False
 
     def __init__(self, endings: Endings, options: GenerationOptions) -> None:
         self.rows_per_source = options.num_beams
         self.endings = endings
         self.options = options
-        self.candidates = max(2, 1 + len(endings.eos)) * options.num_beams
+        self._count = max(2, 1 + len(endings.eos)) * options.num_beams  # Of each source, and so, at most, of each row.
+        self.candidates = 0 if options.do_sample else self._count
         self.sources: list[int] = []
         self.running = np.zeros((0, options.num_beams), dtype=np.float32)  # [b, K], log-probabilities
         self.finished = np.zeros((0, options.finished_beams), dtype=np.float32)  # [b, F], scores, descending
         self.found: list[list[Hypothesis | None]] = []  # [b, F], of those scores; None where nothing has finished yet
+        self._open = np.zeros(0, dtype=bool)  # [b], whether there is such a None
         self._chances: list[np.random.Generator] = []
         self._finished: list[Finished] = []
 
@@ -47,28 +52,49 @@ class Beam:
         self.running = np.concatenate([self.running, running])
         self.finished = np.concatenate([self.finished, np.full((len(requests), pool), UNFINISHED)])
         self.found += [[None] * pool for _ in requests]
+        self._open = np.concatenate([self._open, np.ones(len(requests), dtype=bool)])
         self._chances += [np.random.default_rng([self.options.seed, request.number]) for request in requests]
 
     def scores(self, logits: Array) -> Array:
         return log_softmax(logits.astype(np.float32))
 
-    def choose(self, step: Step) -> Choice:
-        beams, vocab_size = self.rows_per_source, step.scores.shape[1]
-        totals = (step.scores.reshape(-1, beams, vocab_size) + self.running[:, :, None]).reshape(len(self.sources), -1)
-        values, index = self._draw(totals) if self.options.do_sample else top(totals, self.candidates)
-        rows = index // vocab_size + np.arange(len(totals))[:, None] * beams  # [b, candidates], into [R]
-        tokens = index % vocab_size
-        ends = self.endings.reached(step.history, rows, tokens)
+    def rank(self, scores: Array) -> Candidates:
+        if not self.options.do_sample:
+            values, tokens = top(scores, self._count)
+            return Candidates(tokens, values)
+        totals = self._totals(scores)
+        check(totals)
+        noisy = np.stack([perturbed(*pair) for pair in zip(totals, self._chances, strict=True)])
+        keys, tokens = top(noisy.reshape(scores.shape), self._count)
+        return Candidates(tokens, np.take_along_axis(scores, tokens, axis=1), keys)
 
-        self._finish(step, values, rows, tokens, ends)
-        self.running, best = top(values + ends * UNFINISHED, beams)
-        keep = self._can_improve(step.history) & ~ends.all(axis=1)
-        if self.options.early_stopping is True or self.options.patience is not None:
-            keep &= np.array([None in found for found in self.found], dtype=bool)
-        rows, tokens = np.take_along_axis(rows, best, axis=1)[keep], np.take_along_axis(tokens, best, axis=1)[keep]
-        self._leave(keep)
-        rows, tokens = rows.reshape(-1), tokens.reshape(-1)
-        return Choice(rows, tokens, step.scores[rows, tokens])
+    def choose(self, step: Step) -> Choice:
+        tokens, scores, keys = step.candidates
+        totals, width, beams = self._totals(scores), tokens.shape[1], self.rows_per_source
+        values, index = top(totals if keys is None else keys.reshape(totals.shape), self._count)
+        places = index + np.arange(0, totals.size, totals.shape[1])[:, None]  # [b, candidates], into [R · C]
+        if keys is not None:
+            values = totals.reshape(-1)[places]
+        rows, tokens, scores = places // width, tokens.reshape(-1)[places], scores.reshape(-1)[places]
+        ends = self.endings.reached(step.history, rows, tokens)
+        ended = ends.any()
+        if ended:
+            self._finish(step, values, rows, tokens, scores, ends)
+        if ended or keys is not None:
+            values, best = top(values + ends * UNFINISHED, beams)
+            at = np.arange(len(best))[:, None], best
+            rows, tokens, scores = rows[at], tokens[at], scores[at]
+        self.running = values[:, :beams]
+        keep = self._goes_on(step.history)
+        if ended:
+            keep &= ~ends.all(axis=1)
+        rows, tokens, scores = rows[:, :beams], tokens[:, :beams], scores[:, :beams]
+        if not keep.all():
+            rows, tokens, scores = rows[keep], tokens[keep], scores[keep]
+            self._leave(keep)
+        rows = rows.reshape(-1)
+        alike = len(rows) == len(step.history) and (rows == np.arange(len(rows))).all()
+        return Choice(None if alike else rows, tokens.reshape(-1), scores.reshape(-1))
 
     def stop(self, sources: Iterable[int], history: History) -> Array:
         """Running beams count as finished, as they do at the length limit."""
@@ -82,7 +108,7 @@ class Beam:
             if self.options.coverage_penalty:
                 scores[alive] += [self._uncovered(history, row) for row in np.array(rows)[alive]]
             now = [hypothesis(history, row, float(score)) for row, score in zip(rows, scores, strict=True)]
-            self._merge(place, scores, list(np.flatnonzero(alive)), now)
+            self._merge(place, scores, np.flatnonzero(alive).tolist(), now)
         self._leave(~stopped)
         return np.flatnonzero((~stopped).repeat(beams))
 
@@ -102,14 +128,12 @@ class Beam:
         taken, self._finished = self._finished, []
         return taken
 
-    def _draw(self, totals: Array) -> tuple[Array, Array]:
-        """Candidates drawn without replacement by the softmax of their totals, in the order they were drawn."""
-        check(totals)
-        noisy = np.stack([perturbed(*pair) for pair in zip(totals, self._chances, strict=True)])
-        _, index = top(noisy, self.candidates)
-        return np.take_along_axis(totals, index, axis=1), index
+    def _totals(self, scores: Array) -> Array:
+        """What rows have with each of their candidates [R, C], side by side for each source [b, K · C]."""
+        every = scores.reshape(len(self.sources), self.rows_per_source, -1) + self.running[:, :, None]
+        return every.reshape(len(self.sources), -1)
 
-    def _finish(self, step: Step, values: Array, rows: Array, tokens: Array, ends: Array) -> None:
+    def _finish(self, step: Step, values: Array, rows: Array, tokens: Array, gained: Array, ends: Array) -> None:
         """Merge candidates that ended among the best K with what had finished; keep the best F."""
         ended = ends & (np.arange(values.shape[1]) < self.rows_per_source)
         if self.options.constrained:
@@ -117,17 +141,18 @@ class Beam:
             complete = ended & np.isin(tokens, self.endings.eos)
             found = [any(each is not None for each in found) for found in self.found]
             ended &= complete | ~(complete.any(axis=1) | np.array(found, dtype=bool))[:, None]
-        scores = _normalised(values, step.history.counts[rows] + 1, self.options.length_penalty) + ~ended * UNFINISHED
-        for source in np.flatnonzero(ended.any(axis=1)):
-            candidates = np.flatnonzero(ended[source])
+        scores = _normalised(values, step.history.counts[rows] + 1, self.options.length_penalty)
+        ended &= scores > self.finished[:, -1:]
+        for source in np.flatnonzero(ended.any(axis=1)).tolist():
+            candidates = np.flatnonzero(ended[source]).tolist()
             if self.options.coverage_penalty:
                 uncovered = [self._uncovered(step.history, row, step.looked) for row in rows[source, candidates]]
                 scores[source, candidates] += uncovered
             now: list[Hypothesis | None] = [None] * len(scores[source])
             for place in candidates:
                 row, token = int(rows[source, place]), int(tokens[source, place])
-                now[place] = step.hypothesis(row, token, step.scores[row, token], scores[source, place])
-            self._merge(int(source), scores[source], list(candidates), now)
+                now[place] = step.hypothesis(row, token, float(gained[source, place]), scores[source, place])
+            self._merge(source, scores[source], candidates, now)
 
     def _merge(self, source: int, scores: Array, ended: list[int], now: Sequence[Hypothesis | None]) -> None:
         """Those of `now` that ended beside those that had; the first of equals wins."""
@@ -135,7 +160,8 @@ class Beam:
         every = [*self.found[source], *(now[place] for place in ended)]
         best = np.argsort(-both, kind="stable")[: self.options.finished_beams]
         self.finished[source] = both[best]
-        self.found[source] = [every[place] for place in best]
+        self.found[source] = [every[place] for place in best.tolist()]
+        self._open[source] = None in self.found[source]
 
     def _uncovered(self, history: History, row: int, looked: Array | None = None) -> float:
         """β · Σ log min(attention, 1) over the source's tokens that got any (Wu et al. 2016).
@@ -148,27 +174,28 @@ class Beam:
         got = got[(history.sources[row] >= 0) & (got > 0)]
         return self.options.coverage_penalty * float(np.log(np.minimum(got, 1.0)).sum())
 
-    def _can_improve(self, history: History) -> Array:
+    def _goes_on(self, history: History) -> Array:
         """Whether the best running beam may still beat the worst finished one, by transformers' estimate."""
         penalty, beams = self.options.length_penalty, self.rows_per_source
         longest = self.options.early_stopping == "never" and penalty > 0.0
-        hopeful = history.limits[::beams] if longest else history.counts[::beams] + 1
+        counts = history.counts[::beams]
+        hopeful = counts + history.left[::beams] if longest else counts + 1
         best_possible = _normalised(self.running[:, 0], hopeful, penalty)
-        return np.asarray(best_possible > self.finished[:, -1]) | np.array(
-            [None in found for found in self.found], dtype=bool
-        ) & (best_possible > UNFINISHED)
+        keep = (best_possible > self.finished[:, -1]) | (self._open & (best_possible > UNFINISHED))
+        content = self.options.early_stopping is True or self.options.patience is not None
+        return np.asarray(keep & self._open if content else keep)
 
     def _leave(self, keep: Array) -> None:
-        for source in np.flatnonzero(~keep):
+        for source in np.flatnonzero(~keep).tolist():
             found = [each for each in self.found[source] if each is not None]
             # Options that forbid every token leave nothing; the source still has its place.
             found = found or [Hypothesis([], float(UNFINISHED))]
             self._finished.append(Finished(self.sources[source], found[: self.options.num_return_sequences]))
         kept = np.flatnonzero(keep)
-        self.sources = [self.sources[source] for source in kept]
-        self.found = [self.found[source] for source in kept]
-        self._chances = [self._chances[source] for source in kept]
-        self.running, self.finished = self.running[kept], self.finished[kept]
+        self.sources = [self.sources[source] for source in kept.tolist()]
+        self.found = [self.found[source] for source in kept.tolist()]
+        self._chances = [self._chances[source] for source in kept.tolist()]
+        self.running, self.finished, self._open = self.running[kept], self.finished[kept], self._open[kept]
 
 
 def _normalised(totals: Array, lengths: Array, penalty: float) -> Array:

@@ -20,12 +20,14 @@ class Endings:
         self.eos = np.array(eos, dtype=np.int64)
         self._stop = stop
 
-    def reached(self, history: History, rows: Array, tokens: Array) -> Array:
-        """Whether rows end with these next tokens; all arrays of one shape."""
-        ends = np.isin(tokens, self.eos) | (history.left[rows] <= 1)
+    def reached(self, history: History, rows: Array | None, tokens: Array) -> Array:
+        """Whether rows end with these next tokens, both of one shape; all rows if None, a token of each."""
+        ends = (history.left if rows is None else history.left[rows]) <= 1
+        if len(self.eos):
+            ends |= tokens == self.eos if len(self.eos) == 1 else np.isin(tokens, self.eos)
         if self._stop is not None:
             for place in zip(*np.nonzero(~ends), strict=True):
-                row = history.ids[rows[place]]
+                row = history.ids[place[0] if rows is None else rows[place]]
                 ends[place] = self._stop(row[row != PADDING].tolist(), int(tokens[place]))
         return np.asarray(ends)
 

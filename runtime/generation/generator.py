@@ -8,8 +8,8 @@ import numpy as np
 
 from diptych.runtime import ports
 from diptych.runtime.batches import BATCH_SIZE, BATCH_TOKENS
-from diptych.runtime.bundle import Bundle
-from diptych.runtime.decoder import CachedDecoder
+from diptych.runtime.bundle import Bundle, BundleDecoder
+from diptych.runtime.decoder import Decoder
 from diptych.runtime.errors import InputError, OptionError
 from diptych.runtime.generation.alternatives import alternatives
 from diptych.runtime.generation.history import History
@@ -36,13 +36,14 @@ class Generator:
 
     def __init__(
         self,
-        decoder: CachedDecoder,
+        decoder: BundleDecoder,
         manifest: Manifest,
         tokenizer: Tokenizer | None = None,
         memory: MemoryLimit | None = None,
     ) -> None:
         """tokenizer: of what is generated, which options that are about text need. memory: what batches fit in."""
         self.decoder = decoder
+        self._any: Decoder[Any] = decoder  # Whatever its states are.
         self.manifest = manifest
         self.tokenizer = tokenizer
         self.memory = memory
@@ -141,7 +142,7 @@ class Generator:
         """As `score`, for requests that `Plan.target` made."""
         pad_id = self.manifest.tokens.pad
         return score_targets(
-            self.decoder,
+            self._any,
             requests,
             self.vocab_size,
             pad_id,
@@ -186,16 +187,12 @@ class Generator:
         if options.prompt_lookup_num_tokens is not None:
             lookup = Lookup(options.prompt_lookup_num_tokens, options.max_matching_ngram_size)
             for request in requests:
-                for history in speculate(
-                    self.decoder, request, search, plan.filters, lookup, pad_id=pad_id, watch=watch
-                ):
+                for history in speculate(self._any, request, search, plan.filters, lookup, pad_id=pad_id, watch=watch):
                     yield search, history
             return
         layer = options.attention_layer if options.needs_attention else None
         waiting = Waiting(requests, room)
-        for history in decode(
-            self.decoder, waiting, search, plan.filters, pad_id=pad_id, looking_at=layer, watch=watch
-        ):
+        for history in decode(self._any, waiting, search, plan.filters, pad_id=pad_id, looking_at=layer, watch=watch):
             yield search, history
 
     def _stream(self, plan: Plan, request: Request) -> Iterator[int]:
@@ -213,7 +210,7 @@ class Generator:
     def _alternatives(self, plan: Plan, request: Request, room: Room, on_step: OnStep | None) -> list[Hypothesis]:
         ways = list(
             alternatives(
-                self.decoder, request, plan.options, plan.endings.eos.tolist(), plan.filters, self.manifest.tokens.pad
+                self._any, request, plan.options, plan.endings.eos.tolist(), plan.filters, self.manifest.tokens.pad
             )
         )
         watch = None if on_step is None else lambda told: on_step(replace(told, source=request.number))

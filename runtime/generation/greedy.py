@@ -4,12 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from diptych.runtime.generation.candidates import Candidates
 from diptych.runtime.generation.endings import Endings
 from diptych.runtime.generation.history import History
 from diptych.runtime.generation.requests import Request
-from diptych.runtime.generation.scores import check, log_softmax
+from diptych.runtime.generation.scores import log_softmax
 from diptych.runtime.generation.steps import Choice, Finished, Hypothesis, Progress, Step, hypothesis
 from diptych.runtime.graph import Array
+from diptych.runtime.ranked import check
 
 # transformers' "minus infinity" of scores that are still to be beaten; its arithmetic is part of the semantics.
 UNFINISHED = np.float32(-1.0e9)
@@ -20,6 +22,8 @@ class Greedy:
 
     rows_per_source = 1
     apart = True
+    candidates = 1
+    over_logits = True
 
     def __init__(self, endings: Endings) -> None:
         self.endings = endings
@@ -36,16 +40,20 @@ class Greedy:
     def scores(self, logits: Array) -> Array:
         return logits.astype(np.float32)
 
+    def rank(self, scores: Array) -> Candidates:
+        every, tokens = np.arange(len(scores)), self.pick(scores)
+        check(scores[every, tokens])
+        return Candidates(tokens[:, None], log_softmax(scores)[every, tokens][:, None])
+
     def choose(self, step: Step) -> Choice:
-        every = np.arange(len(step.history))
-        tokens = self.pick(step.scores)
-        check(step.scores[every, tokens])
-        gained = np.maximum(log_softmax(step.scores)[every, tokens], UNFINISHED)
+        tokens, gained = step.candidates.tokens[:, 0], np.maximum(step.candidates.scores[:, 0], UNFINISHED)
         self._totals = self._totals + gained
-        done = self.endings.reached(step.history, every, tokens)
+        done = self.endings.reached(step.history, None, tokens)
+        if not done.any():
+            return Choice(None, tokens, gained)
         for row in np.flatnonzero(done).tolist():
             score = float(max(self._totals[row], UNFINISHED))
-            self._finish(self.sources[row], step.hypothesis(row, int(tokens[row]), gained[row], score))
+            self._finish(self.sources[row], step.hypothesis(row, int(tokens[row]), float(gained[row]), score))
         rows = np.flatnonzero(~done)
         self._keep(rows)
         return Choice(rows, tokens[rows], gained[rows])
@@ -91,6 +99,8 @@ class Sampling(Greedy):
 
     What a row draws depends on the seed, its source's number and which of the source's rows it is; not on the batch.
     """
+
+    candidates = 0
 
     def __init__(self, endings: Endings, seed: int, rows_per_source: int = 1) -> None:
         super().__init__(endings)

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
+from diptych.runtime.generation.record import Record, Said, fit
 from diptych.runtime.graph import Array
 
 PADDING = -1
@@ -13,22 +14,26 @@ PADDING = -1
 Begun = Sequence[tuple[int, float]]
 
 
-@dataclass(frozen=True)
+class _Origins(NamedTuple):
+    """What rows come from, each one of N: how many tokens were given [N], and what the encoder read [N, S]."""
+
+    given: Array
+    sources: Array
+
+
+@dataclass(eq=False, slots=True)
 class History:
     """Rows R of L tokens; whatever depends on lengths reads a row's own, so that no row depends on its neighbours.
 
-    ids [R, L]: prompts and what was generated, int64, padded on the left. given [R]: how many were given. limits [R]:
-    the most that may be generated. sources [R, S]: what the encoder read, padded on the right; S is 0 without one.
-    scores [R, L]: the log-probability of each generated token after filters. attention [R, L, S]: what each generated
-    token looked at, weights over its source; L is 0 where nobody asked.
+    It never changes: `extended` and `select` make others. counts [R]: how many tokens were generated. left [R]: how
+    many may still come. record: all that was said, prompts first; origin [R]: which of the origins is a row's.
     """
 
-    ids: Array
-    given: Array
-    limits: Array
-    sources: Array
-    scores: Array
-    attention: Array
+    counts: Array
+    left: Array
+    record: Record
+    origin: Array
+    origins: _Origins
 
     @staticmethod
     def start(
@@ -37,98 +42,108 @@ class History:
         sources: Sequence[Sequence[int]] | None = None,
         begun: Sequence[Begun] | None = None,
     ) -> "History":
-        """Prompts, which are not empty, the sources they belong to, if an encoder reads any, and what was generated."""
+        """Prompts, which are not empty, the sources they belong to, if an encoder reads any, and what was generated.
+
+        limits: the most that may be generated, with what was.
+        """
         begun = begun or [()] * len(prompts)
         rows = [[*prompt, *(token for token, _ in own)] for prompt, own in zip(prompts, begun, strict=True)]
         scores = [[0.0] * len(prompt) + [score for _, score in own] for prompt, own in zip(prompts, begun, strict=True)]
-        ids = _padded(rows, PADDING, left=True).astype(np.int64)
         read = _padded(sources or [[]] * len(prompts), PADDING, left=False).astype(np.int64)
-        return History(
-            ids=ids,
-            given=np.array([len(prompt) for prompt in prompts], dtype=np.int64),
-            limits=np.array(limits, dtype=np.int64),
-            sources=read,
+        said = Said(
+            ids=_padded(rows, PADDING, left=True).astype(np.int64),
             scores=_padded(scores, 0, left=True).astype(np.float32),
-            attention=np.zeros((len(ids), 0, read.shape[1]), dtype=np.float32),
+            attention=np.zeros((len(rows), 0, read.shape[1]), dtype=np.float32),
         )
+        counts = np.array([len(own) for own in begun], dtype=np.int64)
+        given = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
+        left = np.array(limits, dtype=np.int64) - counts
+        return History(counts, left, Record(said), np.arange(len(rows)), _Origins(given, read))
 
     def __len__(self) -> int:
         """R"""
-        return len(self.ids)
+        return len(self.counts)
 
-    @cached_property
+    @property
+    def ids(self) -> Array:
+        """[R, L], int64: prompts and what was generated, padded on the left."""
+        return self._used(self.record.said().ids)
+
+    @property
+    def scores(self) -> Array:
+        """[R, L], float32: the log-probability of each generated token after filters."""
+        return self._used(self.record.said().scores)
+
+    @property
+    def attention(self) -> Array:
+        """[R, L, S]: what each generated token looked at, weights over its source; L is 0 where nobody asked."""
+        return self._used(self.record.said().attention)[:, :, : self.sources.shape[1]]
+
+    @property
+    def sources(self) -> Array:
+        """[R, S]: what the encoder read, padded on the right; S is 0 without one."""
+        sources = self.origins.sources[self.origin]
+        return sources[:, : int((sources != PADDING).sum(axis=1).max(initial=0))]
+
+    @property
+    def given(self) -> Array:
+        """[R], how many tokens were given"""
+        return self.origins.given[self.origin]
+
+    @property
     def lengths(self) -> Array:
         """[R], tokens without padding"""
-        return np.asarray((self.ids != PADDING).sum(axis=1))
-
-    @property
-    def counts(self) -> Array:
-        """[R], tokens generated"""
-        return self.lengths - self.given
-
-    @property
-    def left(self) -> Array:
-        """[R], tokens that may still come"""
-        return self.limits - self.counts
+        return self.given + self.counts
 
     def generated(self, row: int) -> list[int]:
         """The ids generated in a row."""
-        count = int(self.counts[row])
-        return list(map(int, self.ids[row, len(self.ids[row]) - count :]))
+        return self.record.of(row, self.counts.item(row))[0]
 
     def select(self, rows: Array) -> "History":
-        """Go on with these rows, without the columns that no row uses."""
-        ids, sources = self.ids[rows], self.sources[rows]
-        first = int(np.argmax((ids != PADDING).any(axis=0))) if len(ids) else 0
-        width = int((sources != PADDING).sum(axis=1).max(initial=0))
-        attention = self.attention[rows]
-        return History(
-            ids[:, first:],
-            self.given[rows],
-            self.limits[rows],
-            sources[:, :width],
-            self.scores[rows, first:],
-            attention[:, first:, :width] if attention.shape[1] else attention[:, :, :width],
-        )
+        """Go on with these rows."""
+        said = self.record.said().select(rows)
+        return History(self.counts[rows], self.left[rows], Record(said), self.origin[rows], self.origins)
 
-    def extended(self, rows: Array, tokens: Array, scores: Array, attention: Array | None = None) -> "History":
-        """Go on from these rows [R'], each with a new token, its score, and what it looked at [R', S], if asked for."""
-        chosen = self.select(rows)
-        looked = chosen.attention
-        if attention is not None:
-            missing = chosen.ids.shape[1] - looked.shape[1]
-            looked = np.pad(looked, ((0, 0), (missing, 0), (0, 0)))
-            looked = np.concatenate([looked, attention[:, None, : looked.shape[2]]], axis=1)
-        return History(
-            np.concatenate([chosen.ids, tokens[:, None]], axis=1),
-            chosen.given,
-            chosen.limits,
-            chosen.sources,
-            np.concatenate([chosen.scores, scores[:, None].astype(np.float32)], axis=1),
-            looked,
-        )
+    def extended(self, rows: Array | None, tokens: Array, scores: Array, attention: Array | None = None) -> "History":
+        """Go on from these rows [R'], or from all, each with a new token, its score, and what it looked at [R', S]."""
+        record = self.record.extended(rows, tokens, scores, attention)
+        if rows is None:
+            return History(self.counts + 1, self.left - 1, record, self.origin, self.origins)
+        return History(self.counts[rows] + 1, self.left[rows] - 1, record, self.origin[rows], self.origins)
 
     def looking(self, looked: Array) -> "History":
         """With what each generated token looked at: the weights [R, L, S] of the token before it."""
         generated = np.arange(self.ids.shape[1]) >= self.ids.shape[1] - self.counts[:, None]
-        return replace(self, attention=np.roll(looked, 1, axis=1) * generated[:, :, None])
+        attention = np.roll(looked, 1, axis=1) * generated[:, :, None]
+        return replace(self, record=Record(Said(self.ids, self.scores, attention)))
 
     def joined(self, other: "History") -> "History":
         """The rows of both, padded to the longest."""
-        length = max(self.ids.shape[1], other.ids.shape[1])
-        width = max(self.sources.shape[1], other.sources.shape[1])
-        looked = length if self.attention.shape[1] or other.attention.shape[1] else 0
         both = (self, other)
-        return History(
-            np.concatenate([_fit(one.ids, 1, length, PADDING, left=True) for one in both]),
-            np.concatenate([one.given for one in both]),
-            np.concatenate([one.limits for one in both]),
-            np.concatenate([_fit(one.sources, 1, width, PADDING, left=False) for one in both]),
-            np.concatenate([_fit(one.scores, 1, length, 0, left=True) for one in both]),
-            np.concatenate(
-                [_fit(_fit(one.attention, 1, looked, 0, left=True), 2, width, 0, left=False) for one in both]
-            ),
+        length = max(one.ids.shape[1] for one in both)
+        width = max(one.sources.shape[1] for one in both)
+        looked = length if self.record.attends or other.record.attends else 0
+        attention = [fit(fit(one.attention, 1, looked, 0, left=True), 2, width, 0, left=False) for one in both]
+        said = Said(
+            np.concatenate([fit(one.ids, 1, length, PADDING, left=True) for one in both]),
+            np.concatenate([fit(one.scores, 1, length, 0, left=True) for one in both]),
+            np.concatenate(attention),
         )
+        origins = _Origins(
+            np.concatenate([one.given for one in both]),
+            np.concatenate([fit(one.sources, 1, width, PADDING, left=False) for one in both]),
+        )
+        return History(
+            np.concatenate([one.counts for one in both]),
+            np.concatenate([one.left for one in both]),
+            Record(said),
+            np.arange(len(origins.given)),
+            origins,
+        )
+
+    def _used(self, columns: Array) -> Array:
+        """Without those [R, L, …] that no row uses."""
+        return columns[:, max(0, columns.shape[1] - int(self.lengths.max(initial=0))) :]
 
 
 def _padded(rows: Sequence[Sequence[float]], fill: int, *, left: bool) -> Array:
@@ -138,10 +153,3 @@ def _padded(rows: Sequence[Sequence[float]], fill: int, *, left: bool) -> Array:
     for row, own in enumerate(rows):
         values[row, length - len(own) if left else 0 : length if left else len(own)] = own
     return values
-
-
-def _fit(values: Array, axis: int, length: int, fill: int, *, left: bool) -> Array:
-    missing = length - values.shape[axis]
-    padding = [(0, 0)] * values.ndim
-    padding[axis] = (missing, 0) if left else (0, missing)
-    return np.pad(values, padding, constant_values=fill) if missing else values

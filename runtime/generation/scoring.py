@@ -9,8 +9,9 @@ import numpy as np
 from diptych.runtime.batches import of_like_length
 from diptych.runtime.decoder import Decoder, Sources
 from diptych.runtime.generation.requests import Request
-from diptych.runtime.generation.scores import check, log_softmax
+from diptych.runtime.generation.scores import log_softmax
 from diptych.runtime.memory_limit import MemoryLimit, Sizes
+from diptych.runtime.ranked import check
 
 StateT = TypeVar("StateT")
 # Most numbers of logits that one run puts out, 128 MiB of them: long targets are read in pieces.

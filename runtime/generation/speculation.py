@@ -45,10 +45,10 @@ def speculate(
         known = decoder.length(state) + unread.shape[1]
         logits = decoder.forward(state, fed, keep=len(guessed) + 1)
         for place in range(len(guessed) + 1):
-            step = Step(history, search.scores(logits[:, place]))
+            scores = search.scores(logits[:, place])
             for apply in filters:
-                apply(step.history, step.scores)
-            choice = search.choose(step)
+                apply(history, scores)
+            choice = search.choose(Step(history, search.rank(scores)))
             history = history.extended(*choice)
             if watch is not None and (stopped := list(watch(history))):
                 search.stop(stopped, history)

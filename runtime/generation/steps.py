@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from diptych.runtime.generation.candidates import Candidates
 from diptych.runtime.generation.history import History
 from diptych.runtime.generation.requests import Request
 from diptych.runtime.graph import Array
@@ -42,48 +43,51 @@ class Progress:
 
 
 class Choice(NamedTuple):
-    """The rows [R'] to go on from, the next token [R'] of each, and its log-probability [R'], float32."""
+    """The rows [R'] to go on from, all if None, the next token [R'] of each, and its log-probability [R'], float32."""
 
-    rows: Array
+    rows: Array | None
     tokens: Array
     scores: Array
 
 
-@dataclass(frozen=True)
-class Step:
-    """history of R rows; scores [R, V] of their next tokens, filtered; looked [R, S]: attention, if asked for."""
+class Step(NamedTuple):
+    """history of R rows; candidates for their next tokens; looked [R, S]: attention, if asked for."""
 
     history: History
-    scores: Array
+    candidates: Candidates
     looked: Array | None = None
 
     def hypothesis(self, row: int, token: int, token_score: float, score: float) -> Hypothesis:
         """What a row becomes with its last token."""
-        ended = self.history.extended(
-            np.array([row]),
-            np.array([token]),
-            np.array([token_score]),
-            None if self.looked is None else self.looked[[row]],
-        )
-        return hypothesis(ended, 0, score)
+        before = hypothesis(self.history, row, score)
+        attention = before.attention
+        if self.looked is not None and attention is not None:
+            attention = np.concatenate([attention, self.looked[[row], : attention.shape[1]]])
+        return Hypothesis([*before.ids, token], before.score, [*before.token_scores, token_score], attention)
 
 
 def hypothesis(history: History, row: int, score: float) -> Hypothesis:
     """What a row has become."""
-    count, length = int(history.counts[row]), history.ids.shape[1]
-    source = int((history.sources[row] >= 0).sum())
-    attention = history.attention[row, length - count :, :source] if history.attention.shape[1] else None
-    return Hypothesis(history.generated(row), float(score), history.scores[row, length - count :].tolist(), attention)
+    ids, scores = history.record.of(row, history.counts.item(row))
+    attention = None
+    if history.record.attends:
+        source, every = int((history.sources[row] >= 0).sum()), history.attention
+        attention = every[row, every.shape[1] - len(ids) :, :source]
+    return Hypothesis(ids, float(score), scores, attention)
 
 
 class Search(Protocol):
     """How next tokens are chosen, and what it keeps of each source meanwhile.
 
     Its rows are the history's: `rows_per_source` for each source, side by side, or each by itself if `apart`.
+    candidates: how many of a row's best tokens it chooses from; 0 if it has to see the scores of all. over_logits:
+    whether filters edit logits: the probabilities of what they leave add up to one again.
     """
 
     rows_per_source: int
     apart: bool
+    candidates: int
+    over_logits: bool
 
     @property
     def sources(self) -> Sequence[int]:
@@ -96,6 +100,10 @@ class Search(Protocol):
 
     def scores(self, logits: Array) -> Array:
         """What filters edit, from logits [R, V]."""
+        ...
+
+    def rank(self, scores: Array) -> Candidates:
+        """The best, or what is drawn, of filtered scores [R, V]."""
         ...
 
     def choose(self, step: Step) -> Choice:

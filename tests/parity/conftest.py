@@ -14,21 +14,20 @@ from parity.injection import Healthy
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Healthy]:
     """By its name in `parity.faults.MODELS`."""
     from families.twins import make_reference
-    from parity.faults import MODELS, WITH_ATTENTION, WITH_TEXTS
+    from parity.faults import EXPORTED, MODELS, WITH_TEXTS
     from tiny_checkpoints import write_tokenizer
 
     from diptych.export import export_checkpoint
 
     @cache
     def make(model: str) -> Healthy:
-        folder = tmp_path_factory.mktemp(model)
+        folder = tmp_path_factory.mktemp(model.replace(", ", "-"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # transformers' about options that were given on purpose.
             make_reference(MODELS[model]).save_pretrained(folder / "checkpoint")
         if model in WITH_TEXTS:
             write_tokenizer(folder / "checkpoint" / "tokenizer.json")
-        attention = model in WITH_ATTENTION
-        export_checkpoint(folder / "checkpoint", folder / "bundle", verify=False, with_attention=attention)
+        export_checkpoint(folder / "checkpoint", folder / "bundle", verify=False, **EXPORTED.get(model, {}))
         return Healthy(folder / "checkpoint", folder / "bundle")
 
     return make

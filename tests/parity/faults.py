@@ -1,13 +1,13 @@
 """The faults that the gate is proven on, each planted in a real bundle of a small model."""
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from families.case import Case
-from families.cases import CASES
 from parity import mistakes as made
-from parity.mistakes import Plant, in_graph, in_weight
+from parity import tuned_faults
+from parity.fault import Fault, model
+from parity.mistakes import in_graph, in_weight
 
 from diptych.runtime import ports
 
@@ -15,41 +15,25 @@ E, D, M = ports.ENCODER_FILE, ports.DECODER_FILE, ports.MODEL_FILE
 FIRST, SECOND, POSITIONS = "decoder.layers.0", "decoder.layers.1", "decoder.embedding.positions"
 
 
-@dataclass(frozen=True)
-class Fault:
-    """name: as people call it. model: of `MODELS`. plant: how it gets into a bundle.
-
-    module: what bisection should name, the first whose results are wrong while what it is given is right; none where
-    the graphs are right.
-    """
-
-    name: str
-    model: str
-    module: str | None
-    plant: Plant
-
-
-def _model(name: str, **changes: Any) -> Case:
-    """One of the families' cases, in another size."""
-    case = next(case for case in CASES if str(case) == name)
-    return replace(case, config=case.config | changes)
-
-
 MODELS: dict[str, Case] = {
-    "transformer": _model("transformer, translate", num_encoder_layers=2, num_decoder_layers=2, norm_first=True),
-    "bart": _model("bart, generate", decoder_layers=2),
-    "t5": _model("t5, generate, as T5 1.0"),
-    "gpt2": _model("gpt2, generate", n_layer=2),
-    "llama": _model("llama, generate"),
-    "opt": _model("opt, generate, as OPT-350M", num_hidden_layers=2),
-    "bert": _model("bert, classify", num_hidden_layers=2),
-    "roberta": _model("roberta, fill", num_hidden_layers=2),
-    "distilbert": _model("distilbert, answer"),
+    "transformer": model("transformer, translate", num_encoder_layers=2, num_decoder_layers=2, norm_first=True),
+    "bart": model("bart, generate", decoder_layers=2),
+    "t5": model("t5, generate, as T5 1.0"),
+    "gpt2": model("gpt2, generate", n_layer=2),
+    "llama": model("llama, generate"),
+    "opt": model("opt, generate, as OPT-350M", num_hidden_layers=2),
+    "bert": model("bert, classify", num_hidden_layers=2),
+    "roberta": model("roberta, fill", num_hidden_layers=2),
+    "distilbert": model("distilbert, answer"),
+    **tuned_faults.MODELS,
 }
 # Those that get a tokenizer, too.
 WITH_TEXTS = ("bert", "distilbert")
-# And those whose cross-attention comes out, too.
-WITH_ATTENTION = ("bart",)
+# How those are exported that are not exported by default; that cross-attention comes out, too.
+EXPORTED: dict[str, dict[str, Any]] = {
+    "bart": {"with_attention": True},
+    **tuned_faults.EXPORTED,
+}
 
 FAULTS = [
     Fault("no causal mask", "gpt2", "decoder", made.no_causal_mask),
@@ -149,4 +133,5 @@ FAULTS = [
     Fault("tokenizer adds no end", "bert", None, made.no_end),
     Fault("labels in another order", "bert", None, made.other_labels),
     Fault("another end token", "gpt2", None, made.other_end),
+    *tuned_faults.FAULTS,
 ]

@@ -11,6 +11,7 @@ import numpy as np
 from diptych.runtime import ports
 from diptych.runtime.decoder import Sources
 from diptych.runtime.graph import Array, Arrays, Shape
+from diptych.runtime.ranked import Ranked, ranked
 
 Prefix = tuple[int, ...]
 
@@ -75,6 +76,9 @@ class FakeDecoder:
         self.seen.append(list(zip(state.sources, state.prefixes, strict=True)))
         return np.stack([self.logits(*row) for row in self.seen[-1]])
 
+    def rank(self, state: FakeState, ids: Array, count: int, asked: Array) -> Ranked:
+        return ranked(self.step(state, ids), count, asked)
+
     def forward(self, state: FakeState, ids: Array, keep: int = 0) -> Array:
         self._append(state, ids)
         self.seen.append(list(zip(state.sources, state.prefixes, strict=True)))
@@ -94,7 +98,8 @@ class FakeDecoder:
         state.rows_per_source = len(rows) // len(groups) if groups else state.rows_per_source
         state.owners = owners
         state.sources = [state.sources[row] for row in rows]
-        longest = max((len(state.prefixes[row]) for row in rows), default=0)
+        prefixes = state.prefixes
+        longest = max((len(prefixes[row]) for row in rows), default=0)
         state.cached = [state.cached[row][self.length(state) - longest :] for row in rows]
 
     def part(self, state: FakeState) -> None:

@@ -130,7 +130,14 @@ def _closest(values: Array, candidates: list[tuple[Array, Array]], end: End) -> 
     """From the nearest of those that the values may be, (own, truth) each."""
     if end == "input":
         candidates = [laid for own, truth in candidates for laid in _layouts(own, truth, values.shape)]
-    return min((Deviation.of(values, own, truth) for own, truth in candidates), key=lambda found: found.ratio)
+    found = (Deviation.of(_laid_like(values, truth.shape), own, truth) for own, truth in candidates)
+    return min(found, key=lambda each: each.ratio)
+
+
+def _laid_like(values: Array, shape: Size) -> Array:
+    """A graph for one token may do without the axis of tokens."""
+    longer = [[size for size in each if size != 1] for each in (values.shape, shape)]
+    return values.reshape(shape) if longer[0] == longer[1] else values
 
 
 def _layouts(own: Array, truth: Array, shape: Size) -> list[tuple[Array, Array]]:

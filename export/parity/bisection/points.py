@@ -1,11 +1,12 @@
 """Values between modules, in PyTorch and in ONNX: where they are, and how to see a few of them."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import onnx_ir as ir
 import torch
@@ -15,9 +16,9 @@ from torch.utils.hooks import RemovableHandle
 
 from diptych.export.graphs import GraphSpec
 from diptych.export.parity.bisection.scopes import ROOT, Scopes
-from diptych.export.torch_graph import TorchGraph
+from diptych.export.torch_graph import Context, TorchGraph
 from diptych.runtime.errors import BundleError, EngineError, ProviderError
-from diptych.runtime.graph import Array, Arrays
+from diptych.runtime.graph import DTYPES, Array, Arrays
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.sessions import make_session
 
@@ -49,8 +50,8 @@ class Watched(Protocol):
 class TorchWatched:
     """The module of a `GraphSpec` in PyTorch, in float32 or, if `precise`, in float64."""
 
-    def __init__(self, spec: GraphSpec, precise: bool) -> None:
-        self.graph = TorchGraph(spec, precise=precise)
+    def __init__(self, spec: GraphSpec, precise: bool, rounding: Context = nullcontext) -> None:
+        self.graph = TorchGraph(spec, precise=precise, rounding=rounding)
 
     def shapes(self, feeds: Arrays) -> dict[Point, Size]:
         shapes: dict[Point, Size] = {}
@@ -159,6 +160,13 @@ class OnnxWatched:
             return False
         return True
 
+    def fetch(self, session: Any, outputs: Sequence[str], feeds: Arrays) -> list[Array]:
+        """These outputs of a session; of none, that it runs."""
+        ports = (*session.get_inputs(), *session.get_overridable_initializers())
+        given = {port.name: feeds[port.name].astype(DTYPES[port.type]) for port in ports if port.name in feeds}
+        found: list[Array] = session.run(list(outputs) or None, given)
+        return found
+
     def _made(self, points: Iterable[Point]) -> list[str]:
         """The names of those that are not fed."""
         names = {self.names[point] for point in points}
@@ -173,20 +181,20 @@ class OnnxWatched:
         serialized = bytes(ir.to_proto(model).SerializeToString())  # type: ignore[no-untyped-call]
         settings = replace(self.settings, lean=True)
         session = make_session(self.path, settings, optimized=self.optimized, model=serialized)
-        known = [port.name for port in (*session.get_inputs(), *session.get_overridable_initializers())]
         try:
-            values = session.run(outputs or None, {name: feeds[name] for name in known if name in feeds})
+            values = self.fetch(session, outputs, feeds)
         except Exception as error:  # ONNX Runtime's own exceptions share no base but this.
             raise EngineError(f"{self.path}: ONNX Runtime failed: {error}") from error
         return dict(zip(names, values, strict=False))
 
 
 def _cut(graph: ir.Graph, length: int) -> None:
-    """Leave the first nodes; the last one's results are what comes out."""
+    """Leave the first nodes; the last one's results come out, and what else they make of the graph's own outputs."""
     nodes = list(graph)
+    made = [*graph.outputs, *nodes[length - 1].outputs]
     graph.outputs.clear()
     graph.remove(nodes[length:], safe=True)
-    graph.outputs.extend(nodes[length - 1].outputs)
+    graph.outputs.extend(dict.fromkeys(value for value in made if value.producer() in nodes[:length]))
 
 
 def _add_outputs(graph: ir.Graph, names: list[str], through: str | None) -> list[str]:

@@ -13,6 +13,8 @@ import onnx_ir as ir
 from diptych.export.trace import SCOPES
 
 ROOT = ""
+# Of a value that is rounded to 8 bits, the largest magnitude in each row: PyTorch has it nowhere.
+ROUNDING = ".largest"
 
 
 class Scopes:
@@ -93,8 +95,8 @@ class Scopes:
 
 
 def _crosses(value: ir.Value) -> bool:
-    """Whether it is a tensor that is computed, in floating point."""
-    if value.dtype is None or not value.dtype.is_floating_point():
+    """Whether it is a tensor that is computed, in floating point, and none of which only rounding is made."""
+    if value.dtype is None or not value.dtype.is_floating_point() or str(value.name).endswith(ROUNDING):
         return False
     made = value.producer()
     return value.is_graph_input() if made is None else made.op_type != "Constant"

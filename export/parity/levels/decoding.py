@@ -5,9 +5,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from diptych.export.parity.levels.properties import Bound, Finding, allowed, different, exempt, other_ids, prove, same
+from diptych.export.parity.as_portable import cached
+from diptych.export.parity.levels.rows import Rows, ranked_alike, rearranged
 from diptych.export.parity.report import PropertyReport
 from diptych.model import architecture as arch
 from diptych.runtime import ports
+from diptych.runtime.bundle import BundleDecoder
 from diptych.runtime.decoder import CachedDecoder, Sources
 from diptych.runtime.generation.endings import Endings
 from diptych.runtime.generation.greedy import Greedy
@@ -24,7 +27,7 @@ _SEED = 37
 class Decoding:
     """A decoder over drawn rows of ids [R, T], and sources that they look back at, if the model does."""
 
-    def __init__(self, decoder: CachedDecoder, file: str, stack: arch.Stack, manifest: Manifest, bound: Bound) -> None:
+    def __init__(self, decoder: BundleDecoder, file: str, stack: arch.Stack, manifest: Manifest, bound: Bound) -> None:
         self.decoder, self.file, self.manifest = decoder, file, manifest
         self.bounds, self.bound = bound, bound(file, ports.LOGITS)
         self.random = np.random.default_rng(_SEED)
@@ -46,6 +49,10 @@ class Decoding:
         yield prove("determinism", self.file, self.repetition)
         yield prove("batch invariance", self.file, self.batch)
         yield prove("padding invariance", self.file, self.padding)
+        if self.length > 1:
+            yield prove("rearranged rows", self.file, self.rearranged)
+        if not isinstance(self.decoder, CachedDecoder):
+            yield prove("ranking", self.file, lambda: ranked_alike(self.rows(), self.length))
         if self.decoder.encoder is not None:
             yield prove("cross-attention", self.file, self.cross_attention)
         yield prove("autoregression", self.file, self.autoregression)
@@ -116,6 +123,13 @@ class Decoding:
             found = self.logits(self.ids, sources=wider)
             yield same(found, plain, self.bound, f"{extra} more padding on the right of sources")
 
+    def rearranged(self) -> Iterator[Finding]:
+        """Rows that were reordered, repeated, dropped, parted, joined or trimmed go on as if decoded anew."""
+        return rearranged(self.rows(), self.length, self.bound)
+
+    def rows(self) -> Rows:
+        return Rows(self.decoder, self.sources, self.vocabulary)
+
     def cross_attention(self) -> Iterator[Finding]:
         """Rows know all of their own source, and nothing else."""
         plain = self.logits(self.ids)
@@ -185,4 +199,4 @@ class Decoding:
         state = self.decoder.start(sources or self.sources, rows)
         steps = np.split(ids, np.cumsum(chunks)[:-1], axis=1) if chunks else [ids]
         logits = [self.decoder.forward(state, step) for step in steps if step.size]
-        return self.decoder.memory.arrays(state.past), np.concatenate(logits, axis=1)
+        return cached(self.decoder, state), np.concatenate(logits, axis=1)

@@ -9,7 +9,7 @@ from diptych.runtime import ports
 from diptych.runtime.manifest import Manifest
 
 # Of how a bundle was made and how it lies on the disk, which digests check.
-_OF_THE_FILES = ("tools", "source", "files", "tensors", "format_version")
+_OF_THE_FILES = ("tools", "source", "files", "tensors", "format_version", "target", "precision")
 
 
 def compare_facts(manifest: Manifest, expected: Manifest, tokenizers: Collection[str]) -> FactsReport:

@@ -1,7 +1,8 @@
 """What graphs are fed in a case. All engines get the same: what comes from another graph is the truth, rounded."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,14 @@ class Probe:
     mask: Array
     past: int = 0
     kept: int = 0
+
+    def rounded(self, dtypes: Mapping[str, np.dtype[Any]]) -> "Probe":
+        """With numbers that a graph of such inputs can be fed."""
+        fed = {
+            name: value.astype(dtypes[name]).astype(value.dtype) if value.dtype.kind == "f" else value
+            for name, value in self.feeds.items()
+        }
+        return replace(self, feeds=fed)
 
     def seen(self, name: str, shape: Shape, values: Array) -> Array:
         """The values at positions that hold tokens; `shape` has the names of the axes.

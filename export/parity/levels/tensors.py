@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diptych.export.parity.bounds import EPSILON, SHORT, Deviation, pooled, scale_of
+from diptych.export.parity.bounds import EPSILON, FLOOR, MULTIPLE, SHORT, Deviation, pooled, scale_of
+from diptych.export.parity.as_portable import AsPortable
+from diptych.export.parity.levels import ranking
 from diptych.export.parity.levels.cases import Case, Limits
 from diptych.export.parity.levels.probes import Probe, probes
 from diptych.export.parity.report import Histogram, OutputReport, Series, TensorsReport
@@ -40,6 +42,10 @@ class Tensors:
         self.cases = cases
         self.found: dict[tuple[str, str], list[Found]] = defaultdict(list)
         self.cannot_run: list[str] = []
+        self.unranked: list[str] = []
+        self._misranked: list[tuple[str, int]] = []
+        # By output, of every position in every case: the graph's error and PyTorch's, as shares of the output's scale.
+        self._everywhere: dict[tuple[str, str], list[Array]] = defaultdict(list)
         self.logit_error = 0.0
         self._positions: dict[int, list[tuple[float, float]]] = defaultdict(list)
         self._pasts: dict[int, list[tuple[float, float]]] = defaultdict(list)
@@ -61,10 +67,28 @@ class Tensors:
             self.found[probe.graph, name].append(Found(number, probe.case, probe.mask.shape[1], deviation))
             if not np.isfinite(deviation.error):
                 continue
+            self._everywhere[probe.graph, name].append(_by_place(*seen))
             if name == ports.LOGITS:
                 self.logit_error = max(self.logit_error, float(_apart(seen[0], seen[1]).max(initial=0.0)))
             if name == next(iter(shapes)):
                 self._count(probe, name, *seen)
+        subject = sides.subject[probe.graph]
+        if isinstance(subject, AsPortable) and np.isfinite(values[ports.LOGITS]).all():
+            self._rank(subject, probe, number)
+
+    def _rank(self, subject: AsPortable, probe: Probe, number: int) -> None:
+        """Of a graph that ranks its logits: how."""
+        count = ranking.COUNTS[number % len(ranking.COUNTS)]
+        try:
+            found = subject.rank(probe.feeds, count)
+        except EngineError as error:
+            self.cannot_run.append(f"{probe.graph} fails ({probe.case}, the best {count}): {error}")
+            return
+        for problem in ranking.problems(found, count):
+            self.unranked.append(f"{probe.graph}: {problem} ({probe.case})")
+            self._misranked.append((probe.graph, number))
+        length = probe.mask.shape[1]
+        self.found[probe.graph, ports.LOG_SUM_EXP].append(Found(number, probe.case, length, ranking.log_sum(found)))
 
     def _count(self, probe: Probe, name: str, values: Array, own: Array, truth: Array) -> None:
         """Keep what the pictures show: of the output that the graph is for."""
@@ -92,12 +116,30 @@ class Tensors:
         worst = max(self._judged(graph, name), key=lambda found: (found.deviation.ratio, found.deviation.error))
         each = worst.deviation
         values = each.error, each.own, each.scale, each.allowed, each.ratio
-        return OutputReport(graph, name, *values, case=worst.case, cases=len(self.found[graph, name]))
+        typical = self.typical(graph, name)
+        return OutputReport(graph, name, *values, worst.case, len(self.found[graph, name]), typical)
 
     def _judged(self, graph: str, name: str) -> list[Found]:
         found = self.found[graph, name]
         together = pooled([each.deviation for each in found], [each.length for each in found])
         return [each._replace(deviation=deviation) for each, deviation in zip(found, together, strict=True)]
+
+    def typical(self, graph: str, name: str) -> float:
+        """The error at half of all positions, in units of what rounding explains there.
+
+        Where activations are rounded to steps, few positions stray by a whole step, which a fault might hide behind.
+        """
+        error, own = self._medians(graph, name)
+        return error / max(own, FLOOR * EPSILON) if np.isfinite(error + own) else float("inf")
+
+    def exact(self, graph: str, name: str) -> float:
+        """How far what is computed twice in the same way may be apart, as a share of the output's scale."""
+        return MULTIPLE * max(self._medians(graph, name)[1], FLOOR * EPSILON)
+
+    def _medians(self, graph: str, name: str) -> tuple[float, float]:
+        found = np.concatenate(self._everywhere[graph, name] or [np.zeros((2, 1))], axis=1)
+        error, own = np.median(found, axis=1)
+        return float(error), float(own)
 
     @property
     def comparable(self) -> bool:
@@ -112,6 +154,7 @@ class Tensors:
             for found in self._judged(graph, name)
             if not found.deviation.holds
         ]
+        failing += [(number, ports.GRAPH_FILES.index(graph), graph) for graph, number in self._misranked]
         number, _, graph = min(failing, default=(0, 0, None))
         return None if graph is None else (graph, number)
 
@@ -143,7 +186,8 @@ def numbered_probes(
 ) -> Iterator[Probe]:
     """The probes of one case, the same whenever they are asked for."""
     types = _stacks(spec)[0].embedding.token_types
-    return probes(cases[number], sides.truth, manifest, types, np.random.default_rng([_SEED, number]))
+    for probe in probes(cases[number], sides.truth, manifest, types, np.random.default_rng([_SEED, number])):
+        yield probe.rounded(sides.subject[probe.graph].dtypes)
 
 
 def limits(sides: Sides, manifest: Manifest, spec: arch.Architecture) -> Limits:
@@ -173,6 +217,12 @@ def _apart(values: Array, others: Array) -> Array:
     """Number by number; what is minus infinity in both is the same."""
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(values == others, 0.0, np.abs(values - others)))
+
+
+def _by_place(values: Array, own: Array, truth: Array) -> Array:
+    """[2, positions], the largest relative error of both at each."""
+    scale = scale_of(truth) or 1.0
+    return np.stack([_apart(each, truth).reshape(len(truth), -1).max(axis=1, initial=0.0) / scale for each in (values, own)])
 
 
 def _series(found: dict[int, list[tuple[float, float]]]) -> Series:

@@ -8,10 +8,9 @@ import tokenizers
 
 from diptych.export.parity.levels.tokens import PLAIN
 from diptych.export.parity.report import UNREADABLE, AnswerReport, TextReport
-from diptych.export.parity.sides import Engines, cached_decoder
+from diptych.export.parity.sides import Engines, decoder_of
 from diptych.runtime import ports
-from diptych.runtime.bundle import Bundle
-from diptych.runtime.decoder import CachedDecoder
+from diptych.runtime.bundle import Bundle, BundleDecoder
 from diptych.runtime.errors import InputError
 from diptych.runtime.graph import Graph
 from diptych.runtime.providers import SessionSettings
@@ -32,8 +31,8 @@ class RunBy(Bundle):
 
     engines: Engines
 
-    def decoder(self, settings: SessionSettings) -> CachedDecoder:
-        return cached_decoder(self.engines)
+    def decoder(self, settings: SessionSettings) -> BundleDecoder:
+        return decoder_of(self.engines)
 
     def model(self, settings: SessionSettings) -> Graph:
         return self.engines[ports.MODEL_FILE]

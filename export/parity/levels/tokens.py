@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from diptych.export.parity.report import Histogram, SearchReport, TokenDifference, TokensReport
+from diptych.runtime.bundle import BundleDecoder
 from diptych.runtime.decoder import CachedDecoder, CacheState, Sources
 from diptych.runtime.generation.generator import Generator
 from diptych.runtime.generation.steps import Hypothesis
@@ -58,7 +59,7 @@ def random_sources(manifest: Manifest, *, continued: bool) -> list[list[int]]:
 
 
 def compare_tokens(
-    subject: CachedDecoder,
+    subject: BundleDecoder,
     reference: CachedDecoder,
     manifest: Manifest,
     sources: Sequence[list[int]],

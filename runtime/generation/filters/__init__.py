@@ -1,14 +1,16 @@
 """Filters edit the scores [R, V] of the next token in place; each is one option of `transformers` generation.
 
 They work on logits under greedy search and sampling and on log-probabilities under beam search, in transformers' order.
+Those that are `Foreseeable` can tell before a step what they will do, so that the best tokens of each row suffice.
 """
 
 from collections.abc import Sequence
 
 from diptych.runtime.errors import OptionError
 from diptych.runtime.generation.filters.filter import Filter
-from diptych.runtime.generation.filters.forcing import forbid, force, is_first, is_first_free, is_last, is_too_short
-from diptych.runtime.generation.filters.ngrams import encoder_no_repeat_ngram, no_repeat_ngram
+from diptych.runtime.generation.filters.forcing import Forbid, Force, is_first, is_first_free, is_last, is_too_short
+from diptych.runtime.generation.filters.foresight import Effect, Foresight
+from diptych.runtime.generation.filters.ngrams import EncoderNoRepeatNgram, NoRepeatNgram
 from diptych.runtime.generation.filters.normalising import remove_invalid_values, renormalize
 from diptych.runtime.generation.filters.penalties import (
     encoder_repetition_penalty,
@@ -16,10 +18,10 @@ from diptych.runtime.generation.filters.penalties import (
     repetition_penalty,
 )
 from diptych.runtime.generation.filters.sampling import sampling_filters
-from diptych.runtime.generation.filters.sequences import bad_words, sequence_bias
+from diptych.runtime.generation.filters.sequences import BadWords, sequence_bias
 from diptych.runtime.generation.options import GenerationOptions
 
-__all__ = ["Filter", "forbid", "make_filters"]
+__all__ = ["Effect", "Filter", "Forbid", "Foresight", "make_filters"]
 
 
 def make_filters(
@@ -32,7 +34,7 @@ def make_filters(
     _check_vocabulary(options, vocab_size)
     # Some checkpoints name an end that their vocabulary lacks; it never comes.
     ends = [token for token in eos if token < vocab_size]
-    filters = [*_of_sequences(options, ends), *_of_places(options, ends), *extra]
+    filters = [*_of_sequences(options, ends, vocab_size), *_of_places(options, ends), *extra]
     if options.do_sample:
         # Beams must be able to go on: beside every end, one token that is none.
         least = max(len(eos), 1) + 1 if options.num_beams > 1 else 1
@@ -42,7 +44,7 @@ def make_filters(
     return filters
 
 
-def _of_sequences(options: GenerationOptions, eos: Sequence[int]) -> list[Filter]:
+def _of_sequences(options: GenerationOptions, eos: Sequence[int], vocab_size: int) -> list[Filter]:
     filters: list[Filter] = []
     if options.sequence_bias:
         filters.append(sequence_bias(dict(options.sequence_bias)))
@@ -51,12 +53,12 @@ def _of_sequences(options: GenerationOptions, eos: Sequence[int]) -> list[Filter
     if options.repetition_penalty != 1.0:
         filters.append(repetition_penalty(options.repetition_penalty))
     if options.no_repeat_ngram_size:
-        filters.append(no_repeat_ngram(options.no_repeat_ngram_size))
+        filters.append(NoRepeatNgram(options.no_repeat_ngram_size, vocab_size))
     if options.encoder_no_repeat_ngram_size:
-        filters.append(encoder_no_repeat_ngram(options.encoder_no_repeat_ngram_size))
+        filters.append(EncoderNoRepeatNgram(options.encoder_no_repeat_ngram_size, vocab_size))
     words = [word for word in options.bad_words_ids if not (len(word) == 1 and word[0] in eos)]
     if words:
-        filters.append(bad_words(words))
+        filters.append(BadWords(words))
     return filters
 
 
@@ -64,20 +66,20 @@ def _of_places(options: GenerationOptions, eos: Sequence[int]) -> list[Filter]:
     filters: list[Filter] = []
     too_short = is_too_short(options)
     if too_short is not None and eos:
-        filters.append(forbid(eos, too_short))
+        filters.append(Forbid(eos, too_short))
     if options.forced_bos_token_id is not None:
-        filters.append(force([options.forced_bos_token_id], is_first))
+        filters.append(Force([options.forced_bos_token_id], is_first))
     if options.forced_eos_token_id and not options.constrained:  # An EOS says that a text obeys its grammar.
-        filters.append(force(options.forced_eos_token_id, is_last))
+        filters.append(Force(options.forced_eos_token_id, is_last))
     if options.remove_invalid_values:
         filters.append(remove_invalid_values)
     if options.exponential_decay_length_penalty is not None and eos:
         filters.append(exponential_decay_length_penalty(*options.exponential_decay_length_penalty, eos))
     if options.suppress_tokens:
-        filters.append(forbid(options.suppress_tokens))
+        filters.append(Forbid(options.suppress_tokens))
     if options.begin_suppress_tokens:
         is_free = is_first_free(options.forced_bos_token_id is not None)
-        filters.append(forbid(options.begin_suppress_tokens, is_free))
+        filters.append(Forbid(options.begin_suppress_tokens, is_free))
     return filters
 
 

@@ -4,36 +4,51 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diptych.runtime.generation.filters.filter import FORBIDDEN, Condition, Filter
+from diptych.runtime.generation.filters.filter import FORBIDDEN, Condition
+from diptych.runtime.generation.filters.foresight import NOTHING, Effect
 from diptych.runtime.generation.history import History
 from diptych.runtime.generation.options import GenerationOptions
 from diptych.runtime.graph import Array
 
 
-def always(history: History) -> Array:
-    return np.ones(len(history), dtype=bool)
+class Forbid:
+    """Never these tokens, in the rows that meet the condition, or in all."""
+
+    def __init__(self, tokens: Sequence[int], where: Condition | None = None) -> None:
+        self._tokens = np.unique(np.array(tokens, dtype=np.int64))
+        self._where = where
+        self._effect = Effect(self._tokens)
+
+    def __call__(self, history: History, scores: Array) -> None:
+        if self._where is None:
+            scores[:, self._tokens] = FORBIDDEN
+        else:
+            scores[np.ix_(self._where(history), self._tokens)] = FORBIDDEN
+
+    def effect(self, history: History) -> Effect:
+        rows = None if self._where is None else self._where(history)
+        if rows is None or rows.all():
+            return self._effect
+        return Effect(self._tokens, np.tile(rows[:, None], (1, len(self._tokens)))) if rows.any() else NOTHING
 
 
-def forbid(tokens: Sequence[int], where: Condition = always) -> Filter:
-    """Never these tokens, in the rows that meet the condition."""
-    columns = np.array(tokens, dtype=np.int64)
-
-    def apply(history: History, scores: Array) -> None:
-        scores[np.ix_(where(history), columns)] = FORBIDDEN
-
-    return apply
-
-
-def force(tokens: Sequence[int], where: Condition = always) -> Filter:
+class Force:
     """Only these tokens, all with score 0, in the rows that meet the condition."""
-    columns = np.array(tokens, dtype=np.int64)
 
-    def apply(history: History, scores: Array) -> None:
-        rows = where(history)
+    def __init__(self, tokens: Sequence[int], where: Condition) -> None:
+        self._tokens = np.unique(np.array(tokens, dtype=np.int64))
+        self._where = where
+        self._effect = Effect(forced=self._tokens)
+
+    def __call__(self, history: History, scores: Array) -> None:
+        rows = self._where(history)
         scores[rows] = FORBIDDEN
-        scores[np.ix_(rows, columns)] = 0.0
+        scores[np.ix_(rows, self._tokens)] = 0.0
 
-    return apply
+    def effect(self, history: History) -> Effect | None:
+        """None where it acts in some rows alone."""
+        rows = self._where(history)
+        return NOTHING if not rows.any() else self._effect if rows.all() else None
 
 
 def is_too_short(options: GenerationOptions) -> Condition | None:

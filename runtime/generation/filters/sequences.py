@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from diptych.runtime.generation.filters.filter import FORBIDDEN, Filter
+from diptych.runtime.generation.filters.foresight import NOTHING, Effect
 from diptych.runtime.generation.history import History
 from diptych.runtime.graph import Array
 
@@ -24,15 +25,25 @@ def sequence_bias(biases: Mapping[tuple[int, ...], float]) -> Filter:
     return apply
 
 
-def bad_words(words: Sequence[tuple[int, ...]]) -> Filter:
+class BadWords:
     """Forbid what would complete a word."""
-    completable = _completable(words)
 
-    def apply(history: History, scores: Array) -> None:
-        for row, _, last in completable(history):
+    def __init__(self, words: Sequence[tuple[int, ...]]) -> None:
+        longer = [word for word in words if len(word) > 1]
+        self._tokens = np.unique(np.array([word[0] for word in words if len(word) == 1], dtype=np.int64))
+        self._completable = _completable(longer)
+        self._effect = Effect(self._tokens) if len(self._tokens) else NOTHING
+
+    def __call__(self, history: History, scores: Array) -> None:
+        scores[:, self._tokens] = FORBIDDEN
+        for row, _, last in self._completable(history):
             scores[row, last] = FORBIDDEN
 
-    return apply
+    def effect(self, history: History) -> Effect | None:
+        effect: Effect | None = self._effect
+        for row, _, last in self._completable(history):
+            effect = effect and effect.then(Effect.forbid(row, last, len(history)))
+        return effect
 
 
 def _completable(sequences: Sequence[tuple[int, ...]]) -> Callable[[History], Iterator[tuple[Array, Array, Array]]]:
@@ -45,9 +56,8 @@ def _completable(sequences: Sequence[tuple[int, ...]]) -> Callable[[History], It
     groups = [(of, np.array([sequences[n] for n in of], dtype=np.int64)) for of in numbers]
 
     def find(history: History) -> Iterator[tuple[Array, Array, Array]]:
-        length = history.ids.shape[1]
         for of, tokens in groups:
-            before = tokens.shape[1] - 1
+            before, length = tokens.shape[1] - 1, history.ids.shape[1]
             if before <= length:
                 suffix = history.ids[:, length - before :]
                 row, which = np.nonzero((suffix[:, None, :] == tokens[:, :-1]).all(axis=2))

@@ -1,8 +1,12 @@
-"""Marian and M2M100, whose reference is SentencePiece itself: identical ids, also for text that no one writes."""
+"""Marian and M2M100, whose reference is SentencePiece itself: identical ids, also for text that no one writes.
+
+Only where two cuts of a text have exactly one score may ids be others: see test_ties.
+"""
 
 import json
 import random
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from transformers import AutoTokenizer
 
 from diptych.export.tokenizers import Tokenizers, read_tokenizers
 from diptych.export.tokenizers.languages import M2M100
+from diptych.export.tokenizers.sentencepieces import read_sentencepieces
 
 FAIRSEQ = "sentencepiece.bpe.model"
 TAGS = [">>fra<<", ">>deu<<", ">>zho_Hans<<", ">>a.b<<"]
@@ -31,6 +36,19 @@ def read(folder: Path, family: str) -> tuple[Any, Tokenizers]:
     ours = read_tokenizers(folder, family, {})
     assert ours is not None
     return AutoTokenizer.from_pretrained(folder), ours
+
+
+def same(model: Path, found: list[int], expected: list[int]) -> bool:
+    """Whether ids are the expected ones, or those of another cut of the text whose score is exactly the same."""
+    if found == expected:
+        return True
+    pieces = read_sentencepieces(model)
+    scores = dict(pieces.scores)
+    tokens = {number: token for token, number in json.loads((model.parent / "vocab.json").read_text()).items()}
+    cuts = [[tokens.get(number, f"<{number}>") for number in ids] for ids in (found, expected)]
+    texts = {"".join(cut) for cut in cuts}
+    totals = {sum(Fraction(scores.get(token, 0.0)) for token in cut) for cut in cuts}
+    return not pieces.bpe and len(texts) == len(totals) == 1
 
 
 def odd_texts(count: int) -> list[str]:
@@ -57,7 +75,7 @@ def test_marian(marian: Path, texts: list[str], pairs: list[tuple[str, str]]) ->
     assert ours.target is not None
     for text in [*texts, *odd_texts(2000), "ß", "a ß b", "ßþ", "ßß", "þßþ♥ ♥", ">>a.b<< ß", "♥>>fra<<"]:
         expected = reference(text)["input_ids"]
-        assert ours.source.encode(text).ids == expected, ascii(text)
+        assert same(marian / "source.spm", ours.source.encode(text).ids, expected), ascii(text)
         assert ours.target.encode(text).ids == reference(text_target=text)["input_ids"], ascii(text)
         decoded = reference.decode(expected, skip_special_tokens=True)
         assert ours.target.decode(expected) == ours.source.decode(expected) == decoded, ascii(text)
@@ -86,7 +104,8 @@ def test_a_character_without_an_id_is_unknown(marian: Path, texts: list[str]) ->
         f"ß{lost[0]}",
         f"{lost[3]}ßþ {lost[3]}a",
     ]:
-        assert ours.source.encode(text).ids == reference(text)["input_ids"], ascii(text)
+        found, expected = ours.source.encode(text).ids, reference(text)["input_ids"]
+        assert same(marian / "source.spm", found, expected), ascii(text)
 
 
 def test_a_tag_is_one_at_the_beginning_only(marian: Path) -> None:
@@ -100,10 +119,13 @@ def test_a_tag_is_one_at_the_beginning_only(marian: Path) -> None:
 
 def test_one_model_for_both_languages(make_folder: Any, pieces: Pieces, kind: str, texts: list[str]) -> None:
     files = {"source.spm": kind, "target.spm": kind, "vocab.json": pieces(["</s>", "<unk>"], [kind])}
-    reference, ours = read(make_folder("marian", files), "marian")
+    folder = make_folder("marian", files)
+    reference, ours = read(folder, "marian")
     assert ours.target is None
     assert ours.languages is None
-    assert [ours.source.encode(text).ids for text in texts] == [reference(text)["input_ids"] for text in texts]
+    for text in texts:
+        found, expected = ours.source.encode(text).ids, reference(text)["input_ids"]
+        assert same(folder / "source.spm", found, expected), ascii(text)
 
 
 def test_separate_vocabularies(make_folder: Any, pieces: Pieces, kind: str, texts: list[str]) -> None:
@@ -114,10 +136,12 @@ def test_separate_vocabularies(make_folder: Any, pieces: Pieces, kind: str, text
         "vocab.json": pieces(first, [kind]),
         "target_vocab.json": pieces(first, ["target"]),
     }
-    reference, ours = read(make_folder("marian", files, {"separate_vocabs": True}), "marian")
+    folder = make_folder("marian", files, {"separate_vocabs": True})
+    reference, ours = read(folder, "marian")
     assert ours.target is not None
     for text in texts:
-        assert ours.source.encode(text).ids == reference(text)["input_ids"], ascii(text)
+        found, expected = ours.source.encode(text).ids, reference(text)["input_ids"]
+        assert same(folder / "source.spm", found, expected), ascii(text)
         target = reference(text_target=text)["input_ids"]
         assert ours.target.encode(text).ids == target, ascii(text)
         assert ours.target.decode(target) == reference.decode(target, skip_special_tokens=True), ascii(text)
@@ -132,7 +156,7 @@ def test_m2m_100(model: str, make_folder: Any, pieces: Pieces, texts: list[str],
     reference, ours = read(folder, "m2m_100")
     for text in [*texts, *odd_texts(500)]:
         expected = reference(text)["input_ids"]
-        assert ours.source.encode(text).ids == expected, ascii(text)
+        assert same(folder / FAIRSEQ, ours.source.encode(text).ids, expected), ascii(text)
         assert ours.source.decode(expected) == reference.decode(expected, skip_special_tokens=True), ascii(text)
     for first, second in pairs:
         assert ours.source.encode(first, second).ids == reference(first, second)["input_ids"]
@@ -144,7 +168,8 @@ def test_added_tokens(marian: Path, texts: list[str]) -> None:
     reference, ours = read(marian, "marian")
     assert ours.source.token_to_id("snew") == size + 1
     for text in texts:
-        assert ours.source.encode(text).ids == reference(text)["input_ids"], ascii(text)
+        found, expected = ours.source.encode(text).ids, reference(text)["input_ids"]
+        assert same(marian / "source.spm", found, expected), ascii(text)
 
 
 def test_what_is_saved_is_read_again(marian: Path, tmp_path: Path, texts: list[str]) -> None:

@@ -1,0 +1,1 @@
+"""What `diptych bench` measures: load time, speed and memory of a bundle, and what the machine could do at most."""
