@@ -1,5 +1,6 @@
 """`diptych export`: checkpoint in, verified bundle out."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -15,7 +16,8 @@ from diptych.export.pipeline import export_checkpoint
 from diptych.export.precision.choose import AGREEMENT
 from diptych.model.tasks import TASKS
 from diptych.runtime.console import debug_option, note
-from diptych.runtime.manifest import PRECISIONS, TARGETS
+from diptych.runtime.info_command import told_precision
+from diptych.runtime.manifest import PRECISIONS, TARGETS, Manifest
 
 
 @click.command("export")
@@ -101,6 +103,9 @@ def show(bundle: Path, report: Report | None) -> None:
     for path in sorted(bundle.iterdir()):
         files.add_row(path.name, f"{path.stat().st_size:,}")
     console.print(files)
+    precision = Manifest.read(bundle).precision
+    if precision.name != PRECISIONS[0]:
+        console.print(told_precision(asdict(precision)))
     if report is None:
         console.print("Not compared with PyTorch.")
         return

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-# Reading an attribute computes nothing: `weight.shape` must not widen a matrix.
-_ATTRIBUTE = "__get__"
+# Reading an attribute computes nothing: `weight.shape` must not widen a matrix. Nor does asking where it lies.
+_ATTRIBUTES = ("__get__", "data_ptr")
 _PRODUCTS = (torch.matmul, Tensor.matmul, Tensor.__matmul__)
 # Numbers of a matrix that are wide at once.
 _WIDE = 1 << 22
@@ -26,7 +26,7 @@ class Float64(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__name__", "") == _ATTRIBUTE:
+        if getattr(func, "__name__", "") in _ATTRIBUTES:
             return func(*args, **kwargs)
         if func is F.embedding:
             return _widened(func(*args, **kwargs))

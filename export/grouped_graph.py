@@ -24,9 +24,9 @@ _WIDTHS = 8
 class Grouped:
     """New tokens look at those before them and at what is cached, in groups of queries that share keys and values.
 
-    `com.microsoft.GroupQueryAttention`: past [R, G, M, D], M places; last [R], int32, the place of each row's last token;
-    total, int32: T where nothing is cached, else the most tokens of a row. Several tokens of several rows can only be
-    the first ones. present: past, written.
+    `com.microsoft.GroupQueryAttention`: past [R, G, M, D], M places; last [R], int32, the place of each row's last
+    token; total, int32: T where nothing is cached, else the most tokens of a row. Several tokens of several rows can
+    only be the first ones. present: past, written.
     """
 
     present: KeyValue

@@ -9,7 +9,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from diptych.export.float64 import Float64
-from diptych.export.graphs import GraphSpec
+from diptych.export.graph_spec import GraphSpec
 from diptych.runtime.graph import Array, Arrays, Shape
 
 Context = Callable[[], AbstractContextManager[Any]]

@@ -18,7 +18,7 @@ from diptych.runtime.row_cache import RowCache
 
 @dataclass
 class GroupedState:
-    """rows_per_source K; what is cached of the rows. step: the graph with the cache bound, for one token of each row."""
+    """rows_per_source K; what is cached of the rows. step: the graph with the cache bound, for a token of each row."""
 
     rows_per_source: int
     cache: RowCache
@@ -158,7 +158,7 @@ class _Run:
         bound.fetch(ports.LOG_SUM_EXP, self._sums)
 
     def __call__(self, ids: Array, known: Array, before: Array) -> None:
-        """ids, known [R, T], before [R]: padding comes first. A row of padding alone writes where its next token will."""
+        """ids, known [R, T], before [R]: padding comes first. A row of it alone writes where its next token will be."""
         length = ids.shape[1]
         new = np.maximum(known.sum(axis=1), 1)
         places = np.arange(length)

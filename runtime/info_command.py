@@ -1,6 +1,7 @@
 """`diptych info`: what is in a bundle."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from math import prod
 from pathlib import Path
@@ -98,7 +99,7 @@ def _show(facts: dict[str, Any]) -> None:
         if facts[key] not in (None, {}):
             table.add_row(key.replace("_", " "), _inline(facts[key]))
     table.add_row("parameters", f"{facts['parameters']:,} in {ports.WEIGHTS_FILE}")
-    table.add_row("precision", _precision(facts["precision"]))
+    table.add_row("precision", told_precision(facts["precision"]))
     for name, graph in facts["graphs"].items():
         table.add_row(name, "\n".join(["in", *_ports(graph["inputs"]), "out", *_ports(graph["outputs"])]))
     for name, found in facts["placement"].items():
@@ -111,15 +112,18 @@ def _show(facts: dict[str, Any]) -> None:
 
 def _parameters(manifest: Manifest) -> int:
     """Weights in 4 bits lie two in a byte; scales are none."""
-    counts = {name: prod(entry.shape) * (2 if entry.dtype == "UINT8" else 1) for name, entry in manifest.tensors.items()}
-    return sum(count for name, count in counts.items() if not name.endswith(".weight.scale"))
+    scales = (".weight.scale", ".table.scale")
+    weights = [entry for name, entry in manifest.tensors.items() if not name.endswith(scales)]
+    return sum(prod(entry.shape) * (2 if entry.dtype == "UINT8" else 1) for entry in weights)
 
 
-def _precision(precision: dict[str, Any]) -> str:
+def told_precision(precision: Mapping[str, Any]) -> str:
     """`int8, agreement 0.992, …`, and a line for those modules that are in another."""
     quality = "".join(f", {name} {value:.4g}" for name, value in precision["quality"].items())
-    kept = precision["kept"]
-    lines = [f"in {name}: {', '.join(each for each in kept if kept[each] == name)}" for name in sorted({*kept.values()})]
+    kept: dict[str, list[str]] = {name: [] for name in sorted(precision["kept"].values())}
+    for module, name in precision["kept"].items():
+        kept[name].append(module)
+    lines = [f"in {name}: {', '.join(modules)}" for name, modules in kept.items()]
     return "\n".join([precision["name"] + quality, *lines])
 
 

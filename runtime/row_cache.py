@@ -17,8 +17,10 @@ PLACES = 16
 
 @dataclass
 class RowCache:
-    """buffers [R, G, M, D] by input name: the tokens of a row take the first places. mask [R, P], int64, 1 where a place,
-    as a decoder counts them, holds a token. written [R, M], int64: equal where rows hold the same; all are below `number`.
+    """buffers [R, G, M, D] by input name: the tokens of a row take the first places.
+
+    mask [R, P], int64, 1 where a place, as a decoder counts them, holds a token. written [R, M], int64, below `number`:
+    equal where rows hold the same.
     """
 
     buffers: dict[str, Array]

@@ -37,10 +37,10 @@ def ratios(title: str, cells: Sequence[str], series: Sequence[tuple[str, Sequenc
         parts.append(f'<text x="{_LEFT - 10}" y="{middle + 4}" text-anchor="end">{escape(cell)}</text>')
         for index, (_, column) in enumerate(series):
             if one := column[row]:
-                y = middle + 5 * (index - (len(series) - 1) / 2)
+                at = middle + 5 * (index - (len(series) - 1) / 2)
                 stroke = f'stroke="{_colour(index)}" stroke-width="1.5"'
-                parts.append(f'<line x1="{x(one.least)}" x2="{x(one.most)}" y1="{y}" y2="{y}" {stroke}/>')
-                parts.append(f'<circle cx="{x(one.median)}" cy="{y}" r="4" fill="{_colour(index)}"/>')
+                parts.append(f'<line x1="{x(one.least)}" x2="{x(one.most)}" y1="{at}" y2="{at}" {stroke}/>')
+                parts.append(f'<circle cx="{x(one.median)}" cy="{at}" r="4" fill="{_colour(index)}"/>')
     style = (
         "text{font:13px sans-serif;fill:#222}.title{font-weight:600;font-size:15px}"
         ".grid{stroke:#ddd}.one{stroke:#555;stroke-width:1.5}"

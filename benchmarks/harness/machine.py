@@ -21,7 +21,7 @@ def machine() -> dict[str, Any]:
         "instructions": [flag for flag in _TELLING if flag in flags],
         "processors": len(os.sched_getaffinity(0)),
         "memory": 1024 * int(memory.split()[0]),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": sys.version.split()[0],
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -1,5 +1,6 @@
 """transformers as it is: PyTorch without compilation."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ class Translation:
 
     @staticmethod
     def prepare(checkpoint: Path, folder: Path, options: Sequence[str]) -> None:
-        shutil.copytree(checkpoint, folder)
+        shutil.copytree(checkpoint, folder, copy_function=os.link)
 
     def __init__(self, folder: Path, threads: int) -> None:
         torch.set_num_threads(threads)

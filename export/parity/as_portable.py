@@ -65,7 +65,7 @@ class AsPortable:
         return decoder.rank(state, ids[:, -1:], count, np.arange(self.decoder.vocab_size))
 
     def _new_ids(self, feeds: Arrays) -> tuple[Array, Array]:
-        """ids [R, T], -1 where the mask hides them, and from which places they come: some take padding on the left only."""
+        """ids [R, T], -1 where the mask hides them, and whence they come: some decoders want padding on the left."""
         ids = feeds[ports.INPUT_IDS]
         ids = np.where(_mask(feeds)[:, -ids.shape[1] :], ids, PADDING)
         places = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)

@@ -38,6 +38,15 @@ class Deviation:
         """Infinite where a shape differs, a value is not finite, or a mask forbids what the truth allows."""
         return Deviation(distance(values, truth), distance(own, truth), scale_of(truth))
 
+    @staticmethod
+    def usual(values: Array, own: Array, truth: Array) -> "Deviation":
+        """As `of`, at half of all positions: of the largest distances along the last axis, the median."""
+        found = Deviation.of(values, own, truth)
+        if not np.isfinite(found.error + found.own) or not truth.size:
+            return found
+        apart = [_rows(np.abs(each.astype(np.float64) - truth)).max(axis=1) for each in (values, own)]
+        return Deviation(float(np.median(apart[0])), float(np.median(apart[1])), found.scale)
+
     @property
     def allowed(self) -> float:
         return MULTIPLE * max(self.own, FLOOR * EPSILON * self.scale)
@@ -88,6 +97,10 @@ def distance(values: Array, truth: Array) -> float:
     if not np.isfinite(values).all():
         return float("inf")
     return float(np.abs(values.astype(np.float64) - truth).max(initial=0.0))
+
+
+def _rows(values: Array) -> Array:
+    return values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
 
 
 def scale_of(truth: Array) -> float:

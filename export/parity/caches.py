@@ -14,7 +14,7 @@ _SEED = 43
 
 @dataclass(frozen=True)
 class Scattered:
-    """Of graphs with `cache_indirection`. origins [B, K, M], int32: which of a source's rows has each place of a row's."""
+    """Of graphs with `cache_indirection`. origins [B, K, M], int32: which row of its source has each place of a row."""
 
     origins: Array
 

@@ -11,6 +11,8 @@ from diptych.export.parity.display.html import page
 from diptych.export.parity.display.table import show
 from diptych.export.parity.verify import verify_bundle, write_verification
 from diptych.runtime.console import debug_option, note, warn
+from diptych.runtime.provider_options import provider_options
+from diptych.runtime.providers import SessionSettings
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(path_type=Path)
@@ -30,8 +32,7 @@ _FOLDER = click.Path(path_type=Path)
 @click.option("--bisect", is_flag=True, help="Name the first module at fault.")
 @click.option("--json", "json_path", type=_FILE, metavar="FILE", help="Write the report as JSON.")
 @click.option("--html", "html_path", type=_FILE, metavar="FILE", help="Write the report as one page with pictures.")
-@click.option("--provider", default="cpu", show_default=True, help="Execution provider under test: cpu, cuda, …")
-@click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0 is one per core.")
+@provider_options
 @click.option("--ignore-config-key", "ignored", multiple=True, metavar="KEY", help="Pass over an unknown key.")
 @debug_option
 def verify(
@@ -43,8 +44,7 @@ def verify(
     bisect: bool,
     json_path: Path | None,
     html_path: Path | None,
-    provider: str,
-    threads: int,
+    settings: SessionSettings,
     ignored: tuple[str, ...],
 ) -> int:
     """Prove that BUNDLE computes what a checkpoint does in PyTorch, or what another bundle does.
@@ -71,8 +71,7 @@ def verify(
             config=config,
             texts=None if texts is None else _lines(texts),
             bisect=bisect,
-            provider=provider,
-            threads=threads,
+            settings=settings,
             ignored_keys=ignored,
             keep=False,
             announce=lambda stage: note(f"{stage} …"),

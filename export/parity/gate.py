@@ -2,61 +2,38 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
-from tokenizers import Tokenizer
-
-from diptych.export.parity.as_portable import AsPortable
-from diptych.export.parity.bisection.bisect import bisect
-from diptych.export.parity.bisection.points import OnnxWatched, Watched
-from diptych.export.parity.bisection.tuned import one_token
 from diptych.export.parity.bounds import MULTIPLE
+from diptych.export.parity.compared import Compared
+from diptych.export.parity.levels import quality
 from diptych.export.parity.levels import tokens as token_level
 from diptych.export.parity.levels.cases import FULL, QUICK, Case
 from diptych.export.parity.levels.decoding import Decoding
 from diptych.export.parity.levels.facts import compare_facts
+from diptych.export.parity.levels.overflow import prove_range
 from diptych.export.parity.levels.reading import Reading
 from diptych.export.parity.levels.samples import sample_lines
 from diptych.export.parity.levels.structure import prove_structure
 from diptych.export.parity.levels.tensors import Tensors, compare_tensors, limits, numbered_probes
 from diptych.export.parity.levels.texts import NEW_TOKENS, compare_texts, compare_tokenizers, open_task
 from diptych.export.parity.levels.weights import module_of
-from diptych.export.parity.report import UNREADABLE, PropertyReport, Report, WeightsReport
-from diptych.export.parity.sides import Engines, Sides, cached_decoder, decoder_of
+from diptych.export.parity.locate import locate
+from diptych.export.parity.report import UNREADABLE, PrecisionReport, PropertyReport, Report
+from diptych.export.parity.sides import Engines, cached_decoder, decoder_of
 from diptych.model import architecture as arch
 from diptych.model.tasks import GENERATING
 from diptych.runtime import ports
-from diptych.runtime.bundle import Bundle, file_digest
+from diptych.runtime.bundle import file_digest
 from diptych.runtime.errors import EngineError, InputError
 from diptych.runtime.generation.steps import Hypothesis
-from diptych.runtime.manifest import Manifest
 from diptych.runtime.tasks.generate import TextGenerator
 from diptych.runtime.tasks.generated import GeneratedText
 
 Level = Literal["quick", "full"]
 _NEITHER = "PyTorch does not have it either, with these weights"
 _GRIDS: dict[Level, tuple[Case, ...]] = {"quick": QUICK, "full": FULL}
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A bundle, and what it is held against.
-
-    manifest: what the bundle's should say of using it. weights: compares those, when called. tokenizers: for each
-    tokenizer file of the bundle, what it should be. watched: for a graph's file, its subject, truth and own engine with
-    a view of what lies between modules.
-    """
-
-    bundle: Bundle
-    sides: Sides
-    spec: arch.Architecture
-    reference: Literal["checkpoint", "bundle"]
-    provider: str
-    manifest: Manifest
-    weights: Callable[[], WeightsReport]
-    watched: Callable[[str], tuple[OnnxWatched, Watched, Watched]]
-    tokenizers: Sequence[tuple[str, Tokenizer]] = ()
 
 
 class Gate:
@@ -76,6 +53,7 @@ class Gate:
             level=level,
             multiple=MULTIPLE,
             tools=self.manifest.tools,
+            precision=PrecisionReport(self.manifest.precision.name, self.manifest.precision.kept),
         )
 
     def run(self, lines: Sequence[str] | None = None) -> Report:
@@ -96,6 +74,8 @@ class Gate:
             self._timed("tokens", lambda: self._tokens(lines))
         if self.level == "full" and ports.TOKENIZER_FILE in self.manifest.files:
             self._timed("text", lambda: self._text(lines))
+        if self.level == "full" and self.compared.whole is not None:
+            self._timed("quality", lambda: self._quality(lines))
         return self.report
 
     def bisect(self) -> None:
@@ -103,27 +83,7 @@ class Gate:
         self._timed("bisection", self._bisect)
 
     def _bisect(self) -> None:
-        failing = self.tensors.first_failure()
-        graph, number = failing or (self.bundle.graphs[-1], len(self.tensors.cases) - 1)
-        found = numbered_probes(self.sides, self.manifest, self.compared.spec, self.tensors.cases, number)
-        probe = next(probe for probe in found if probe.graph == graph)
-        tuned = isinstance(self.sides.subject[graph], AsPortable)
-        if tuned:
-            probe = one_token(probe, *(side[graph] for side in (self.sides.subject, self.sides.truth, self.sides.own)))
-        subject, reference, own = self.compared.watched(probe.graph)
-        found = bisect(subject, reference, own, probe.feeds, graph=probe.graph, case=probe.case)
-        if tuned and found.module is None and failing:
-            found = replace(found, module=graph, note="; ".join([self._aside(graph), found.note]))
-        self.report.bisection = found
-
-    def _aside(self, graph: str) -> str:
-        """What is wrong with a tuned graph in which all is right that a portable one has."""
-        if self.tensors.unranked:
-            return self.tensors.unranked[0]
-        wrong = {each.output for each in self.tensors.outputs if each.graph == graph and each.ratio > MULTIPLE}
-        if wrong <= {ports.LOG_SUM_EXP}:
-            return f"{ports.LOG_SUM_EXP} is not that of the logits"
-        return "each token by itself is right, several at once are not"
+        self.report.bisection = locate(self.compared, self.tensors, self.report.properties or [])
 
     def _timed(self, name: str, check: Callable[[], None]) -> None:
         self.announce(f"comparing {name}")
@@ -153,12 +113,20 @@ class Gate:
         found = self.report.tensors = self.tensors.report(sizes.left_out() if self.level == "full" else [])
         for problem in (*self.tensors.cannot_run, *self.tensors.unranked[:1]):
             self.report.fail("tensors", problem)
+        name = self.manifest.precision.name
+        rounding = "float32" if name == "fp32" else f"rounding in {name}"
         for output in found.outputs:
             if output.ratio > MULTIPLE and not self.tensors.cannot_run:
                 self.report.fail(
                     "tensors",
                     f"{output.graph}: {output.output} strays {output.error:.1e} from the truth, {output.ratio:.3g} "
-                    f"times what float32 explains, at most {MULTIPLE:g} ({output.case})",
+                    f"times what {rounding} explains, at most {MULTIPLE:g} ({output.case})",
+                )
+            elif output.typical is not None and output.typical > MULTIPLE:
+                self.report.fail(
+                    "tensors",
+                    f"{output.graph}: {output.output} strays {output.typical:.3g} times what {rounding} explains, at "
+                    f"half of all positions, at most {MULTIPLE:g}",
                 )
 
     def _properties(self) -> None:
@@ -166,17 +134,31 @@ class Gate:
         if self.compared.reference == "checkpoint" and not all(each.holds for each in proven):
             own = {(each.name, each.graph): each.holds for each in self._proofs(self.sides.own)}
             proven = [
-                each if each.holds or own.get((each.name, each.graph), True) else replace(each, holds=True, exempt=_NEITHER)
+                each
+                if each.holds or own.get((each.name, each.graph), True)
+                else replace(each, holds=True, exempt=_NEITHER)
                 for each in proven
             ]
+        if self.manifest.precision.name == "fp16":
+            proven += [self._range(name) for name in self.bundle.graphs]
         structures = [prove_structure(self.bundle.folder / name) for name in self.bundle.graphs]
         self.report.properties = proven + structures
         for each in self.report.properties:
             if not each.holds:
                 self.report.fail("properties", f"{each.graph}: no {each.name}: {each.detail}")
 
+    def _range(self, graph: str) -> PropertyReport:
+        cases = self.tensors.cases
+        found = (
+            probe
+            for number in range(len(cases))
+            for probe in numbered_probes(self.sides, self.manifest, self.compared.spec, cases, number)
+            if probe.graph == graph
+        )
+        return prove_range(self.compared.watched(graph, "own")[0], found)
+
     def _proofs(self, engines: Engines) -> Iterator[PropertyReport]:
-        manifest, bound = self.manifest, self.tensors.bound
+        manifest, bound = self.manifest, self.tensors.tolerance
         match self.compared.spec:
             case arch.EncoderDecoder(encoder, decoder):
                 reads = Reading(engines[ports.ENCODER_FILE], ports.ENCODER_FILE, encoder, manifest, bound)
@@ -189,14 +171,21 @@ class Gate:
                 yield from reads.prove(both_ways=isinstance(self.compared.spec, arch.EncoderOnly))
 
     def _tokens(self, lines: Sequence[str] | None) -> None:
-        subject, reference = decoder_of(self.sides.subject), cached_decoder(self.sides.decoding)
+        subject, reference = decoder_of(self.sides.subject), cached_decoder(self._decoding)
         sources = token_level.random_sources(self.manifest, continued=subject.encoder is None)
         if self.level == "full" and ports.TOKENIZER_FILE in self.manifest.files:
             sources += self._encoded(lines)
         found = token_level.compare_tokens(subject, reference, self.manifest, sources, self._logit_error())
         self.report.tokens = found
-        for problem in token_level.failures(found):
+        for problem in token_level.failures(found, token_level.NEAR_TIES[self.manifest.precision.name]):
             self.report.fail("tokens", problem)
+
+    @property
+    def _decoding(self) -> Engines:
+        """The reference of searches: it rounds activations if the graphs do on this machine."""
+        if self.sides.unrounded is None:
+            return self.sides.decoding
+        return self.sides.decoding if self.tensors.rounds else self.sides.unrounded
 
     def _encoded(self, lines: Sequence[str] | None) -> list[list[int]]:
         """Those texts that the model can read and go on from."""
@@ -211,7 +200,7 @@ class Gate:
         return found
 
     def _text(self, lines: Sequence[str] | None) -> None:
-        task, reference = (open_task(self.bundle, each) for each in (self.sides.subject, self.sides.decoding))
+        task, reference = (open_task(self.bundle, each) for each in (self.sides.subject, self._decoding))
         chosen = list(lines or sample_lines(self.manifest, getattr(task, "mask", None)))
         found = compare_tokenizers(self.bundle, self.compared.tokenizers, chosen)
         answers = compare_texts(task, reference, chosen, self._score_tolerance(), self._near)
@@ -225,6 +214,13 @@ class Gate:
         if lines is not None and lines and unreadable == len(answers):
             self.report.fail("text", f"none of the {len(lines)} texts can be read, the first because {answers[0].ours}")
 
+    def _quality(self, lines: Sequence[str] | None) -> None:
+        assert self.compared.whole is not None
+        whole = self.compared.whole()
+        found = self.report.quality = quality.compare_quality(self.bundle, self.sides.subject, whole, lines)
+        if (problem := quality.failure(found)) is not None:
+            self.report.fail("quality", problem)
+
     def _score_tolerance(self) -> float:
         """Scores come of outputs as far apart as the bound lets both be from the truth; a text's is a sum of many."""
         graph, output = self.bundle.graphs[-1], next(iter(self.sides.truth[self.bundle.graphs[-1]].outputs))
@@ -235,14 +231,16 @@ class Gate:
         """The largest measured; where the graphs stray too far, what they might have been apart if they did not."""
         graph = self.bundle.graphs[-1]
         scale = max((each.deviation.scale for each in self.tensors.found[graph, ports.LOGITS]), default=1.0)
-        return min(self.tensors.logit_error, 2 * self.tensors.bound(graph, ports.LOGITS) * scale)
+        bound = self.tensors.bound(graph, ports.LOGITS) * scale
+        # A step of rounding, which few logits show, may decide between two tokens.
+        return min(self.tensors.logit_error, 2 * bound) if self.sides.shaken is None else bound / MULTIPLE
 
     def _near(self, line: str, found: list[GeneratedText], expected: list[GeneratedText]) -> bool:
         """Whether what both generated parts at a near-tie."""
         task = open_task(self.bundle, self.sides.subject)
         assert isinstance(task, TextGenerator)
         ours, theirs = ([Hypothesis(each.ids, each.score) for each in side] for side in (found, expected))
-        decoder, bound = cached_decoder(self.sides.decoding), 4 * self._logit_error()
+        decoder, bound = cached_decoder(self._decoding), 4 * self._logit_error()
         beams, source = task.generator.defaults.num_beams, task.encode(line)
         apart = token_level.difference("text", 0, ours, theirs, beams, decoder, source, self.manifest, bound)
         return apart is not None and apart.kind == "near-tie"

@@ -9,61 +9,35 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from diptych.export.precision.numbers import BLOCK, LARGEST, Reduced, from_int4, from_int8
+from diptych.export.parity.levels.reduced_weights import difference
+from diptych.export.parity.stored import stored_weights
+from diptych.export.precision.numbers import BLOCK, LARGEST
 from diptych.model.activations import ACTIVATIONS
 from diptych.model.feed_forward import FeedForward
 from diptych.model.heads import TextHead
 from diptych.model.linear import Linear
 from diptych.model.networks import Network
 from diptych.runtime.bundle import Bundle
-from diptych.runtime.graph import Array
 
 _PRODUCTS = (torch.matmul, Tensor.matmul, Tensor.__matmul__)
 # Steps of activations that cannot be negative, and bits of a float16's fraction with the one before it.
 _UNSIGNED, _FRACTION = 255, 11
+# Of a step, how far values are moved to see what it does if they are rounded to the next one.
+_SHAKEN, _SEED = 0.05, 53
 Round = Callable[[Tensor], Tensor]
 
 
-class Stored:
-    """A weight as a bundle stores it, in int8, int4 (two in a byte) or fp16; scale: of the former."""
-
-    def __init__(self, numbers: Array, scale: Array | None) -> None:
-        self.numbers, self.scale = numbers, scale
-        self.precision = {"int8": "int8", "uint8": "int4"}.get(numbers.dtype.name, "fp16")
-
-    def weight(self, *, by_rows: bool, width: int) -> Array:
-        """float32; by_rows: [out, in] as of a table or head, else [in, out]; width: `in`."""
-        if self.scale is None:
-            return self.numbers.astype(np.float32)
-        if self.precision == "int8":
-            return from_int8(Reduced(self.numbers, self.scale))
-        found = from_int4(Reduced(self.numbers.reshape(*self.scale.shape, BLOCK // 2), self.scale), width)
-        return found if by_rows else np.ascontiguousarray(found.T)
-
-
-def stored_weights(bundle: Bundle) -> dict[str, Stored]:
-    """By the names that the network gives them: those that are not float32."""
-    found = {}
-    for graph in bundle.graphs:
-        initializers = ir.load(bundle.folder / graph).graph.initializers
-        for name, value in initializers.items():
-            tensor = value.const_value
-            scale = initializers.get(f"{name}.scale")
-            if tensor is not None and (scale is not None or tensor.dtype == ir.DataType.FLOAT16):
-                numbers = None if scale is None or scale.const_value is None else scale.const_value.numpy()
-                found[name] = Stored(tensor.numpy(), numbers)
-    return found
-
-
 class ReducedNetwork:
-    """A copy of a network with a bundle's weights. truth, own: how its activations are rounded in either."""
+    """A copy of a network with a bundle's weights, but for those that rounding does not explain: they are rounded anew.
+
+    truth, own, shaken: how its activations are rounded in each of these engines.
+    """
 
     def __init__(self, network: Network, bundle: Bundle) -> None:
         self.network = copy.deepcopy(network)
@@ -76,9 +50,10 @@ class ReducedNetwork:
         for name in stored.keys() & parameters.keys():
             parameter, each = parameters[name], stored[name]
             width = parameter.shape[0 if name in linear else 1] if parameter.ndim == 2 else 0
-            found = each.weight(by_rows=name not in linear, width=width)
-            if found.shape == parameter.shape:
-                parameter.data = torch.from_numpy(found)
+            by_rows, known = name not in linear, parameter.detach().numpy()
+            if difference(each, known, by_rows=by_rows):
+                each = each.anew(known, by_rows=by_rows)
+            parameter.data = torch.from_numpy(np.array(each.weight(by_rows=by_rows, width=width), order="C"))
             if each.precision in rounds:
                 rounded = {"int8": _unsigned if name in unsigned else _signed, "int4": _blocks}[each.precision]
                 rounds[each.precision][parameter.data.data_ptr()] = rounded
@@ -91,20 +66,33 @@ class ReducedNetwork:
     def own(self) -> TorchFunctionMode:
         return Halves() if self._half else Products(self._all)
 
+    def shaken(self) -> TorchFunctionMode:
+        """As own, but what lies near the border between two steps may come to lie on its other side."""
+        return Products(self._all, shaken=True)
+
 
 class Products(TorchFunctionMode):
     """Within it the activations that some weights, known by where they lie, are multiplied with are rounded."""
 
-    def __init__(self, rounds: Mapping[int, Round]) -> None:
+    def __init__(self, rounds: Mapping[int, Round], *, shaken: bool = False) -> None:
         super().__init__()
         self._rounds = rounds
+        self._random = torch.Generator().manual_seed(_SEED) if shaken else None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func in _PRODUCTS and args[1].ndim == 2 and (rounded := self._rounds.get(args[1].data_ptr())):
-            return func(rounded(args[0]), args[1])
+            return func(rounded(self._shaken(args[0])), args[1])
         return func(*args, **(kwargs or {}))
+
+    def _shaken(self, hidden: Tensor) -> Tensor:
+        if self._random is None:
+            return hidden
+        step = hidden.abs().amax(-1, keepdim=True) / LARGEST
+        moved = hidden + (torch.rand(hidden.shape, generator=self._random) - 0.5) * 2 * _SHAKEN * step
+        # Neither the largest nor what is 0 for good is moved.
+        return torch.where((hidden == 0) | (hidden.abs() == step * LARGEST), hidden, moved)
 
 
 class Halves(TorchFunctionMode):
@@ -141,7 +129,7 @@ def _blocks(hidden: Tensor) -> Tensor:
     """Each block of a row by itself."""
     width = hidden.shape[-1]
     padded = F.pad(hidden, (0, -width % BLOCK))
-    return _signed(padded.unflatten(-1, (-1, BLOCK))).flatten(-2)[..., :width]
+    return _signed(padded.reshape(*hidden.shape[:-1], -1, BLOCK)).flatten(-2)[..., :width]
 
 
 def _after_relu(network: nn.Module) -> Iterator[str]:

@@ -45,7 +45,8 @@ class OutputReport:
 
     error, own: largest absolute distances from the truth, of the graph and of what it is compared with. scale: the
     largest truth. allowed: the bound on `error`. ratio: the error in units of what rounding explains; the bound is
-    `Report.multiple`. typical: the same of the error at half of all positions in all cases.
+    `Report.multiple`. typical: the same of the error at half
+    of all positions in all cases, where activations are rounded to steps.
     """
 
     graph: str
@@ -57,7 +58,7 @@ class OutputReport:
     ratio: float
     case: str
     cases: int
-    typical: float = 0.0
+    typical: float | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,25 @@ class TextReport:
 
 
 @dataclass(frozen=True)
+class QualityReport:
+    """Of graphs in fewer bits, beside the network in float32: what `export.precision.quality` measures.
+
+    bound: the share of agreement that the manifest promises, if it does.
+    """
+
+    measured: dict[str, float]
+    bound: float | None = None
+
+
+@dataclass(frozen=True)
+class PrecisionReport:
+    """name: int8, say. kept: modules in another, and in which, as the manifest has them."""
+
+    name: str
+    kept: dict[str, str]
+
+
+@dataclass(frozen=True)
 class ValueReport:
     """A tensor between modules: what it is, and how far it is from the truth; ratio as in `OutputReport`."""
 
@@ -201,7 +221,7 @@ class Report:
     """Everything that was found; a level that was not asked for, or could not be run, is `None`.
 
     manifest: SHA-256 of the bundle's `diptych.json`: what was verified. reference: a checkpoint in PyTorch, or another
-    bundle. level: quick, as every export, or full. seconds: that each level took.
+    bundle. level: quick, as every export, or full. precision: of the bundle. seconds: that each level took.
     """
 
     task: str
@@ -212,12 +232,14 @@ class Report:
     level: Literal["quick", "full"]
     multiple: float
     tools: dict[str, str]
+    precision: PrecisionReport = PrecisionReport("fp32", {})
     facts: FactsReport | None = None
     weights: WeightsReport | None = None
     tensors: TensorsReport | None = None
     properties: list[PropertyReport] | None = None
     tokens: TokensReport | None = None
     text: TextReport | None = None
+    quality: QualityReport | None = None
     bisection: BisectionReport | None = None
     failures: list[Failure] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.export.graphs import GraphSpec
+from diptych.export.graph_spec import GraphSpec
 from diptych.export.parity.as_portable import AsPortable, is_tuned
-from diptych.export.torch_graph import Context, TorchGraph
+from diptych.export.parity.reduced import ReducedNetwork
+from diptych.export.torch_graph import TorchGraph
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle, BundleDecoder
 from diptych.runtime.decoder import CachedDecoder
@@ -25,22 +26,30 @@ Engines = Mapping[str, Graph]
 class Sides:
     """subject: the graphs under test. truth: what they should compute. own: the same computed with rounding.
 
-    decoding: that of the latter two which decodes, when searches are compared.
+    decoding: that of the latter two which decodes, when searches are compared. shaken: as own, but where activations
+    are rounded to steps, some to the next one; then what is usual is told from what is possible. unrounded: as own,
+    without what only some machines round.
     """
 
     subject: Engines
     truth: Engines
     own: Engines
     decoding: Engines
+    shaken: Engines | None = None
+    unrounded: Engines | None = None
 
     @staticmethod
-    def with_network(
-        subject: Engines, specs: Sequence[GraphSpec], truth: Context = nullcontext, own: Context = nullcontext
-    ) -> "Sides":
-        """A bundle and the PyTorch network it came from: in float64, and in float32. truth, own: how these round."""
-        precise = {spec.file: TorchGraph(spec, precise=True, rounding=truth) for spec in specs}
-        plain: Engines = {spec.file: TorchGraph(spec, rounding=own) for spec in specs}
-        return Sides(subject, precise, plain, plain)
+    def with_network(subject: Engines, specs: Sequence[GraphSpec], reduced: ReducedNetwork | None = None) -> "Sides":
+        """A bundle and the PyTorch network it came from: in float64, and in float32. reduced: how these round."""
+        contexts = (nullcontext, nullcontext) if reduced is None else (reduced.truth, reduced.own)
+        truth: Engines = {spec.file: TorchGraph(spec, precise=True, rounding=contexts[0]) for spec in specs}
+        own: Engines = {spec.file: TorchGraph(spec, rounding=contexts[1]) for spec in specs}
+        if reduced is None:
+            return Sides(subject, truth, own, own)
+        shaken: Engines = {spec.file: TorchGraph(spec, rounding=reduced.shaken) for spec in specs}
+        return Sides(
+            subject, truth, own, own, shaken, {spec.file: TorchGraph(spec, rounding=contexts[0]) for spec in specs}
+        )
 
     @staticmethod
     def with_bundle(subject: Engines, other: Bundle, settings: SessionSettings) -> "Sides":
@@ -49,8 +58,13 @@ class Sides:
         return Sides(subject, truth, sessions(other, settings, optimized=False), truth)
 
 
+def whole_engines(specs: Sequence[GraphSpec]) -> Engines:
+    """A network in float32."""
+    return {spec.file: TorchGraph(spec) for spec in specs}
+
+
 def sessions(bundle: Bundle, settings: SessionSettings, *, optimized: bool = True) -> dict[str, Graph]:
-    """A session for each of a bundle's graphs; one whose cache lies in buffers behind the ports of one that has none."""
+    """A session for each of a bundle's graphs; one with its cache in buffers behind the ports of one without."""
     graphs = bundle.sessions(settings, optimized=optimized)
     found: dict[str, Graph] = dict(graphs)
     for file, graph in graphs.items():

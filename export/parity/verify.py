@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -13,11 +14,12 @@ from diptych.export.graphs import graphs
 from diptych.export.parity.as_portable import AsPortable
 from diptych.export.parity.bisection.points import OnnxWatched, TorchWatched
 from diptych.export.parity.bisection.tuned import TunedWatched
-from diptych.export.parity.gate import Compared, Gate
+from diptych.export.parity.compared import Compared
+from diptych.export.parity.gate import Gate
 from diptych.export.parity.levels.weights import compare_with_bundle, compare_with_network
 from diptych.export.parity.reduced import ReducedNetwork
 from diptych.export.parity.report import Report
-from diptych.export.parity.sides import Engines, Sides, sessions
+from diptych.export.parity.sides import Engines, Sides, sessions, whole_engines
 from diptych.export.source import Source, read_source
 from diptych.export.torch_graph import Context
 from diptych.model.checkpoint import read_architecture
@@ -26,7 +28,7 @@ from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.errors import BundleError
 from diptych.runtime.manifest import Manifest
-from diptych.runtime.providers import SessionSettings, provider_names
+from diptych.runtime.providers import SessionSettings, provider_names, settings_for
 
 
 def verify_bundle(
@@ -37,8 +39,9 @@ def verify_bundle(
     config: Path | str | None = None,
     texts: Sequence[str] | None = None,
     bisect: bool = False,
-    provider: str = "cpu",
+    provider: str | Sequence[str] = "cpu",
     threads: int = 0,
+    settings: SessionSettings | None = None,
     ignored_keys: Collection[str] = (),
     keep: bool = True,
     announce: Callable[[str], None] = lambda stage: None,
@@ -47,7 +50,8 @@ def verify_bundle(
 
     config: a file that stands for the checkpoint's config.json, as it did in the export. texts: lines as `diptych run`
     reads them, to compare answers on; else texts that come along. bisect: find the first module at fault, if there is a
-    fault; all of it in sessions that spare memory. provider, threads: of the sessions under test. ignored_keys: of the
+    fault; all of it in sessions that spare memory. provider, threads: of the sessions under test; settings:
+    in their place, all that can be said of these. ignored_keys: of the
     checkpoint's configuration. keep: write the bundle's `verification.json` anew after a comparison with a checkpoint.
     announce: told the name of each stage as it begins.
 
@@ -56,8 +60,8 @@ def verify_bundle(
     """
     if (checkpoint is None) == (against is None):
         raise ExportError("a bundle is verified against a checkpoint or against another bundle: give one of them")
-    settings = SessionSettings(provider, threads, lean=bisect)
-    provider_names(provider)
+    settings = replace(settings or settings_for(provider, threads=threads), lean=bisect)
+    provider_names(settings.provider)
     announce("checking digests")
     opened = Bundle.open(bundle)
     opened.check_weights()
@@ -104,7 +108,9 @@ def with_checkpoint(bundle: Bundle, source: Source, facts: Manifest, settings: S
     network = source.loaded.network
     attention = isinstance(network, EncoderDecoder) and _has_attention(subject)
     reduced = None if bundle.manifest.precision.name == "fp32" else ReducedNetwork(network, bundle)
-    rounding: tuple[Context, Context] = (nullcontext, nullcontext) if reduced is None else (reduced.truth, reduced.own)
+    rounding: dict[str, Context] = dict.fromkeys(("truth", "own", "shaken"), nullcontext)
+    if reduced is not None:
+        rounding = {"truth": reduced.truth, "own": reduced.own, "shaken": reduced.shaken}
     specs = graphs(reduced.network if reduced else network, source.loaded.task, with_attention=attention)
     ours = {file: (set(graph.inputs), set(graph.outputs)) for file, graph in subject.items()}
     theirs = {spec.file: ({port.name for port in spec.inputs}, {port.name for port in spec.outputs}) for spec in specs}
@@ -121,17 +127,18 @@ def with_checkpoint(bundle: Bundle, source: Source, facts: Manifest, settings: S
     by_file = {spec.file: spec for spec in specs}
     return Compared(
         bundle=bundle,
-        sides=Sides.with_network(subject, specs, *rounding),
+        sides=Sides.with_network(subject, specs, reduced),
         spec=network.spec,
         reference="checkpoint",
         provider=settings.provider,
         manifest=facts,
         weights=lambda: compare_with_network(bundle, network),
         tokenizers=expected,
-        watched=lambda file: (
+        whole=None if reduced is None else lambda: whole_engines(graphs(network, source.loaded.task)),
+        watched=lambda file, kind: (
             watched(bundle, file, subject, settings),
-            TorchWatched(by_file[file], True, rounding[0]),
-            TorchWatched(by_file[file], False, rounding[1]),
+            TorchWatched(by_file[file], True, rounding["truth"]),
+            TorchWatched(by_file[file], False, rounding[kind]),
         ),
     )
 
@@ -155,6 +162,12 @@ def with_bundle(bundle: Bundle, other: Bundle, settings: SessionSettings) -> Com
             f"{bundle.folder} is made to {bundle.manifest.task} ({', '.join(bundle.graphs)}), {other.folder} to "
             f"{other.manifest.task} ({', '.join(other.graphs)}); there is nothing to compare"
         )
+    ours, theirs = bundle.manifest.precision.name, other.manifest.precision.name
+    if ours != theirs:
+        raise BundleError(
+            f"{bundle.folder} is in {ours}, {other.folder} in {theirs}: they differ on purpose; verify each against "
+            "the checkpoint"
+        )
     names = [name for name in ports.TOKENIZER_FILES if name in other.manifest.files]
     plain = SessionSettings(threads=settings.threads, lean=settings.lean)
     sides = Sides.with_bundle(sessions(bundle, settings), other, plain)
@@ -172,7 +185,7 @@ def with_bundle(bundle: Bundle, other: Bundle, settings: SessionSettings) -> Com
         manifest=other.manifest,
         weights=lambda: compare_with_bundle(bundle, other),
         tokenizers=[(name, Tokenizer.from_file(str(other.folder / name))) for name in names],
-        watched=lambda file: (
+        watched=lambda file, kind: (
             watched(bundle, file, sides.subject, settings),
             watched(other, file, sides.truth, plain),
             watched(other, file, sides.truth, plain, optimized=False),

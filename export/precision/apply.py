@@ -42,6 +42,8 @@ class Wanted:
             raise OptionError(f"quality is {self.quality:g}, expected a share of predictions, above 0 and at most 1")
         if self.quality is not None and self.precision not in ("int8", "int4"):
             raise OptionError(f"quality is for int8 and int4; in {self.precision} no layers are chosen by it")
+        if self.texts is not None and not self.texts:
+            raise OptionError("texts: expected one at least, found none")
         if self.texts is not None and self.quality is None and self.precision != "fp16":
             raise OptionError("texts are to measure quality on; give a quality, too, or leave them out")
 
@@ -78,9 +80,7 @@ def apply(models: Models, wanted: Wanted, workshop: Workshop) -> Precision:
     if wanted.quality is not None:
         portable = workshop.portable()
         references = workshop.references(portable, wanted.texts)
-        chosen = choose(
-            portable, wanted.precision, wanted.quality, references, workshop.scratch, workshop.announce
-        )
+        chosen = choose(portable, wanted.precision, wanted.quality, references, workshop.scratch, workshop.announce)
     reduce_weights(models, wanted.precision, chosen.kept)
     return chosen
 

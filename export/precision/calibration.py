@@ -61,7 +61,7 @@ def decoder_of(engines: Engines) -> CachedDecoder:
 
 
 def examples(bundle: Bundle, engines: Engines, lines: Sequence[str] | None) -> list[Example]:
-    """Of lines as `diptych run` reads them, or with a tab and the expected text after it; else of texts that come along.
+    """Of texts that come along, or of lines as `diptych run` reads them, each with a tab and the expected text, or not.
 
     bundle, engines: of the float32 graphs. Raises ExportError if none of the lines can be read.
     """
@@ -77,9 +77,7 @@ def examples(bundle: Bundle, engines: Engines, lines: Sequence[str] | None) -> l
     return found or _of_random_ids(bundle, engines)
 
 
-def _of_texts(
-    bundle: Bundle, engines: Engines, lines: Sequence[str] | None, problems: list[str]
-) -> Iterator[Example]:
+def _of_texts(bundle: Bundle, engines: Engines, lines: Sequence[str] | None, problems: list[str]) -> Iterator[Example]:
     """What follows a text is greedily generated, unless it is given."""
     task = open_task(bundle, engines)
     assert isinstance(task, TextGenerator)
@@ -144,7 +142,11 @@ def _of_random_ids(bundle: Bundle, engines: Engines) -> list[Example]:
     found = []
     for source in sources:
         ids = np.array([source], dtype=np.int64)
-        feeds = {ports.INPUT_IDS: ids, ports.ATTENTION_MASK: np.ones_like(ids), ports.TOKEN_TYPE_IDS: np.zeros_like(ids)}
+        feeds = {
+            ports.INPUT_IDS: ids,
+            ports.ATTENTION_MASK: np.ones_like(ids),
+            ports.TOKEN_TYPE_IDS: np.zeros_like(ids),
+        }
         found.append(Example(feeds={name: feeds[name] for name in names}))
     return found
 
@@ -167,5 +169,3 @@ class Recorder:
     def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
         self.fed.append(dict(feeds))
         return self._graph.run(feeds, outputs)
-
-

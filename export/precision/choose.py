@@ -1,10 +1,10 @@
 """Which modules stay in more bits, so that a bound on what fewer cost holds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
-
-import numpy as np
 
 from diptych.export.errors import ExportError
 from diptych.export.precision.noise import Noise
@@ -68,9 +68,7 @@ class Trials:
         for name, better in _BETTER[self._precision].items():
             if self.measured(kept)["agreement"] >= bound:
                 return kept
-            steps = self._steps(name)
-            count = self._least(bound, len(steps), lambda n, s=steps, b=better: _after(kept, s[:n], b))
-            kept = _after(kept, steps[:count], better)
+            kept = self._least(bound, list(accumulate(self._steps(name), partial(_with, better), initial=kept)))
         return kept if self.measured(kept)["agreement"] >= bound else None
 
     def measured(self, kept: Mapping[str, str]) -> dict[str, float]:
@@ -94,19 +92,19 @@ class Trials:
             losses = Noise(self._models, precision, self._groups, folder).losses(few)
         return [self._groups[number] for number in sorted(range(len(losses)), key=lambda number: -losses[number])]
 
-    def _least(self, bound: float, most: int, kept: Callable[[int], dict[str, str]]) -> int:
-        """The fewest steps that hold the bound, if `most` do: twice as many each time, then halves between."""
+    def _least(self, bound: float, stages: Sequence[dict[str, str]]) -> dict[str, str]:
+        """The first stage after none that holds the bound, or the last: found twice as far each time, then between."""
 
         def holds(count: int) -> bool:
-            return count == most or self.measured(kept(count))["agreement"] >= bound
+            return count == len(stages) - 1 or self.measured(stages[count])["agreement"] >= bound
 
         low, high = 0, 1
         while not holds(high):
-            low, high = high, min(2 * high, most)
+            low, high = high, min(2 * high, len(stages) - 1)
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if holds(middle) else (middle, high)
-        return high
+        return stages[high]
 
 
 def groups(models: Models) -> list[Sequence[str]]:
@@ -115,13 +113,13 @@ def groups(models: Models) -> list[Sequence[str]]:
     for _, model in models:
         for place in places(model.graph):
             weight = place.weight()
-            key = weight.shape, sha256(np.ascontiguousarray(weight)).digest()
+            key = weight.shape, sha256(weight.tobytes()).digest()
             found.setdefault(key, {})[place.module] = None
     return [tuple(modules) for modules in found.values()]
 
 
-def _after(kept: Mapping[str, str], steps: Sequence[Sequence[str]], better: str) -> dict[str, str]:
-    return {**kept, **{module: better for group in steps for module in group}}
+def _with(better: str, kept: dict[str, str], group: Sequence[str]) -> dict[str, str]:
+    return kept | dict.fromkeys(group, better)
 
 
 def _few(references: Sequence[Expected]) -> list[Expected]:

@@ -6,16 +6,12 @@ caches are float16, in and out.
 """
 
 from collections.abc import Collection, Iterator
-from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 
 from diptych.export.precision.places import module_of
 from diptych.export.precision.rewriting import Rewriting
-from diptych.runtime import ports
-
-Width = Literal[ir.DataType.FLOAT, ir.DataType.FLOAT16]
 
 LARGEST = float(np.finfo(np.float16).max)
 # Stands for what masks add where nothing may be seen: with a score added, it is still a number.
@@ -83,7 +79,9 @@ def _counted(nodes: list[ir.Node]) -> set[ir.Node]:
         inputs = [value for value in node.inputs if value is not None]
         makes = any(value.dtype == _FLOAT for value in node.outputs)
         floats = [value for value in inputs if value.dtype == _FLOAT]
-        known = all(value in values or (value.const_value is not None and value.const_value.size <= 4096) for value in floats)
+        known = all(
+            value in values or (value.const_value is not None and value.const_value.size <= 4096) for value in floats
+        )
         computed = any(value in values for value in floats) or (node.op_type == "Cast" and not floats)
         if makes and known and computed:
             found.add(node)
@@ -100,9 +98,9 @@ class _Halving:
         self._cast: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
 
     def run(self, nodes: list[ir.Node]) -> None:
-        for value in self._graph.inputs:
-            if value.dtype == _FLOAT:
-                value.type = ir.TensorType(_HALF)
+        for port in self._graph.inputs:
+            if port.dtype == _FLOAT:
+                port.type = ir.TensorType(_HALF)
         for node in nodes:
             width = _FLOAT if node in self._whole else _HALF
             for place, value in enumerate(node.inputs):
@@ -110,8 +108,8 @@ class _Halving:
                     node.replace_input_with(place, self._as(value, width, node))
             if width == _HALF:
                 self._make_half(node)
-        for place, value in enumerate(self._graph.outputs):
-            self._put_out(place, value)
+        for place, output in enumerate(self._graph.outputs):
+            self._put_out(place, output)
         self._rewriting.clean()
 
     def _as(self, value: ir.Value, width: ir.DataType, before: ir.Node | None) -> ir.Value:

@@ -81,4 +81,3 @@ class Int8:
 def _unsigned(hidden: ir.Value) -> bool:
     producer = hidden.producer()
     return producer is not None and producer.op_type in _UNSIGNED
-

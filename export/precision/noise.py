@@ -89,8 +89,8 @@ def _both_ways(graph: ir.Graph, precision: str, numbers: Mapping[str, int]) -> l
         reduced = kind.look_up(node, place) if node in place.lookups else kind.multiply(node, hidden, place)
         users = list(whole.uses())
         number = rewriting.constant(f"quality.group.{numbers[place.module]}", np.array(numbers[place.module]))
-        asked = rewriting.after(node, "Equal", [chosen, number], f"{whole.name}.asked", ir.DataType.BOOL)
-        used = rewriting.after(asked.producer(), "Where", [asked, reduced, whole], f"{whole.name}.used")
+        asked = rewriting.add(node, "Equal", [chosen, number], f"{whole.name}.asked", ir.DataType.BOOL)
+        used = rewriting.after(node, "Where", [asked, reduced, whole], f"{whole.name}.used")
         for use in users:
             use.node.replace_input_with(use.idx, used)
         for place_out, output in enumerate(graph.outputs):

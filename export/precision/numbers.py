@@ -36,7 +36,7 @@ def from_int8(reduced: Reduced) -> Array:
 
 
 def to_int4(weight: Array) -> Reduced:
-    """[out, in] -> numbers uint8 [out, blocks, 16], two in a byte, the first in its lower half, and scale [out, blocks].
+    """[out, in] -> numbers uint8 [out, blocks, 16], two in a byte, the first in its low half, and scale [out, blocks].
 
     Symmetric about 8, with the scale of the least squared error of a few for each block: as near as with a zero point
     of its own, which would take another byte. What the last block lacks is 8.

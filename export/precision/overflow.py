@@ -69,9 +69,10 @@ def _large_weights(graph: ir.Graph) -> set[str]:
     found = set()
     for name, value in graph.initializers.items():
         tensor = value.const_value
-        if tensor is not None and tensor.dtype == ir.DataType.FLOAT and tensor.size > 1:
-            if not np.abs(tensor.numpy()).max() <= LARGEST:
-                found.add(name)
+        if tensor is None or tensor.dtype != ir.DataType.FLOAT or tensor.size <= 1:
+            continue
+        if not np.abs(tensor.numpy()).max() <= LARGEST:
+            found.add(name)
     return found
 
 

@@ -28,7 +28,7 @@ def expected(examples: Iterable[Example], engines: Engines) -> list[Expected]:
 
 
 def quality(references: Sequence[Expected], engines: Engines) -> dict[str, float]:
-    """agreement: the share of positions at which both find the same likeliest class, 0 to 1; of states, the mean cosine.
+    """agreement: the share of positions, 0 to 1, at which both find the same likeliest class; of states, mean cosine.
     divergence: the mean of the Kullback-Leibler divergence from float32, in nats. perplexity: of tokens that were
     given, as the reduced graphs predict them, and perplexity_fp32. positions: on which all this was measured.
     """
@@ -51,8 +51,8 @@ def quality(references: Sequence[Expected], engines: Engines) -> dict[str, float
     if divergences:
         found["divergence"] = float(np.concatenate(divergences).mean())
     if surprises:
-        ours, theirs = (float(np.exp(np.concatenate(each).mean())) for each in zip(*surprises, strict=True))
-        found |= {"perplexity": ours, "perplexity_fp32": theirs}
+        perplexities = [float(np.exp(np.concatenate(each).mean())) for each in zip(*surprises, strict=True)]
+        found |= dict(zip(("perplexity", "perplexity_fp32"), perplexities, strict=True))
     return found
 
 

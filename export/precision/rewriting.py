@@ -25,7 +25,9 @@ class Rewriting:
         """An initializer; one that has been put there before is taken again."""
         if name not in self.graph.initializers:
             tensor = ir.tensor(np.asarray(array), name=name)
-            value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+            value = ir.Value(
+                name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape.numpy()), const_value=tensor
+            )
             self.graph.register_initializer(value)
         return self.graph.initializers[name]
 

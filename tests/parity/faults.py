@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from families.case import Case
 from parity import mistakes as made
-from parity import tuned_faults
+from parity import reduced_faults, tuned_faults
 from parity.fault import Fault, model
 from parity.mistakes import in_graph, in_weight
 
@@ -26,6 +26,7 @@ MODELS: dict[str, Case] = {
     "roberta": model("roberta, fill", num_hidden_layers=2),
     "distilbert": model("distilbert, answer"),
     **tuned_faults.MODELS,
+    **reduced_faults.MODELS,
 }
 # Those that get a tokenizer, too.
 WITH_TEXTS = ("bert", "distilbert")
@@ -33,6 +34,7 @@ WITH_TEXTS = ("bert", "distilbert")
 EXPORTED: dict[str, dict[str, Any]] = {
     "bart": {"with_attention": True},
     **tuned_faults.EXPORTED,
+    **reduced_faults.EXPORTED,
 }
 
 FAULTS = [
@@ -134,4 +136,5 @@ FAULTS = [
     Fault("labels in another order", "bert", None, made.other_labels),
     Fault("another end token", "gpt2", None, made.other_end),
     *tuned_faults.FAULTS,
+    *reduced_faults.FAULTS,
 ]

@@ -62,6 +62,8 @@ T5 = {
     "num_heads": 4,
     "decoder_start_token_id": 1,
 }
+# Large enough for what is not a weight to be little.
+LARGE = {**LLAMA, "vocab_size": 6000, "hidden_size": 256, "intermediate_size": 1024, "tie_word_embeddings": True}
 CASES = {
     "bert": Case("bert", "fill", "BertForMaskedLM", BERT),
     "gpt2": Case("gpt2", "generate", "GPT2LMHeadModel", GPT2),
@@ -81,6 +83,9 @@ class Traced:
 
     def copy(self) -> Models:
         return [(file, model.clone()) for file, model in self.models]
+
+
+LARGE_CASE = Case("llama", "generate", "LlamaForCausalLM", LARGE)
 
 
 def trace_case(case: Case, folder: Path) -> Traced:

@@ -22,9 +22,7 @@ TEXTS = ["a cat sat.", "the dog\twas here.", "a long text, with more words in it
 @pytest.fixture(autouse=True)
 def known_graphs(transformer_bundle: Path, bart_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def trace(spec: GraphSpec) -> ir.Model:
-        deep = sum("decoder.layers.1.feed_forward.up.weight" in name for name, _ in spec.module.named_parameters())
         wide = any(tuple(each.shape) == (32, 48) for each in spec.module.parameters())
-        assert deep or spec.file == "encoder.onnx"
         return ir.load((transformer_bundle if wide else bart_bundle) / spec.file)
 
     monkeypatch.setattr(pipeline, "trace", trace)
@@ -105,4 +103,3 @@ def test_parameters_are_counted_alike(transformer_checkpoint: Path, transformer_
     ]
     assert 0.9 < facts[0]["parameters"] / facts[1]["parameters"] <= 1
     assert [each["precision"]["name"] for each in facts] == ["fp16", "fp32"]
-

@@ -30,6 +30,7 @@ TEXTS = ["a text"]
         (Wanted("fp16", 0.9), "portable", "quality is for int8 and int4; in fp16"),
         (Wanted("int4", None, TEXTS), "portable", "give a quality, too"),
         (Wanted("fp32", None, TEXTS), "portable", "give a quality, too"),
+        (Wanted("int8", 0.9, []), "portable", "expected one at least"),
     ],
 )
 def test_mistakes(wanted: Wanted, target: str, told: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,10 +24,9 @@ EXAMPLES = [Example(row=[3, *range(5, 25)], given=True), Example(row=[40, 50, 60
 class Says:
     """A graph that says this, whatever it is fed."""
 
-    inputs = outputs = dtypes = {}
-
     def __init__(self, name: str, answer: Array) -> None:
         self.answer = {name: answer}
+        self.inputs = self.outputs = self.dtypes = dict[str, Any]()
 
     def run(self, feeds: object, outputs: object = None) -> dict[str, Array]:
         return self.answer

@@ -7,7 +7,7 @@ a module's border.
 import math
 from dataclasses import replace
 
-from diptych.export.parity.bisection.comparison import Comparison
+from diptych.export.parity.bisection.comparison import Comparison, Measure
 from diptych.export.parity.bisection.points import End, OnnxWatched, Point, Watched
 from diptych.export.parity.bisection.scopes import ROOT
 from diptych.export.parity.bounds import Deviation
@@ -20,14 +20,22 @@ _LISTED = 40
 
 
 def bisect(
-    subject: OnnxWatched, reference: Watched, own: Watched, feeds: Arrays, *, graph: str, case: str
+    subject: OnnxWatched,
+    reference: Watched,
+    own: Watched,
+    feeds: Arrays,
+    *,
+    graph: str,
+    case: str,
+    measure: Measure = Deviation.of,
 ) -> BisectionReport:
     """Name the module of `subject` that is at fault for these feeds, those of `case` to `graph`.
 
-    reference: the truth. own: the same model in float32; how far that is from the truth, rounding explains.
+    reference: the truth. own: the same model in float32; how far that is from the truth, rounding explains. measure: of
+    that.
     """
     try:
-        comparison = Comparison(subject, reference, own, feeds)
+        comparison = Comparison(subject, reference, own, feeds, measure)
     except (BundleError, EngineError, ProviderError) as error:
         if subject.runs(feeds):
             raise
@@ -102,7 +110,11 @@ def _why_not(comparison: Comparison) -> str:
     if not comparison.subject.optimized:
         return note
     plain = Comparison(
-        replace(comparison.subject, optimized=False), comparison.reference, comparison.own, comparison.feeds
+        replace(comparison.subject, optimized=False),
+        comparison.reference,
+        comparison.own,
+        comparison.feeds,
+        comparison.measure,
     )
     holds = all(deviation.holds for deviation in plain.compare(outputs).values())
     return f"{note}: a fusion by the optimiser may be the cause; without it they {'hold' if holds else 'do, too'}"

@@ -14,6 +14,8 @@ from diptych.runtime.graph import Array, Arrays
 GROUP = 32 * 2**20
 _STAGE = re.compile(r"(encoder|decoder)\.(embedding|layers\.\d+|norm)")
 
+# Of values, own and truth.
+Measure = Callable[[Array, Array, Array], Deviation]
 Pairs = dict[Point, list[Point]]
 Key = TypeVar("Key", bound=Hashable)
 
@@ -21,10 +23,13 @@ Key = TypeVar("Key", bound=Hashable)
 class Comparison:
     """How far an ONNX graph is off, at the points that it shares with its reference.
 
-    pairs: those points, and which of the reference's each may be.
+    pairs: those points, and which of the reference's each may be. measure: how far apart values are.
     """
 
-    def __init__(self, subject: OnnxWatched, reference: Watched, own: Watched, feeds: Arrays) -> None:
+    def __init__(
+        self, subject: OnnxWatched, reference: Watched, own: Watched, feeds: Arrays, measure: Measure = Deviation.of
+    ) -> None:
+        self.measure = measure
         self.subject, self.reference, self.own, self.feeds = subject, reference, own, feeds
         self.shapes = subject.shapes(feeds)
         self.others = reference.shapes(feeds)
@@ -39,9 +44,16 @@ class Comparison:
         own = self.own.observe(others, self.feeds)
         values = self.subject.observe(points, self.feeds)
         return {
-            point: _closest(values[point], [(own[other], truth[other]) for other in self.pairs[point]], point.end)
+            point: self._closest(values[point], [(own[other], truth[other]) for other in self.pairs[point]], point.end)
             for point in points
         }
+
+    def _closest(self, values: Array, candidates: list[tuple[Array, Array]], end: End) -> Deviation:
+        """From the nearest of those that the values may be, (own, truth) each."""
+        if end == "input":
+            candidates = [laid for own, truth in candidates for laid in _layouts(own, truth, values.shape)]
+        found = (self.measure(_laid_like(values, truth.shape), own, truth) for own, truth in candidates)
+        return min(found, key=lambda each: each.ratio)
 
     def deviations(self, points: Iterable[Point]) -> dict[Point, Deviation]:
         """Of those that can be compared, a group at a time, each once."""
@@ -124,14 +136,6 @@ def _in_order(points: list[Point], others: list[Point]) -> Pairs:
             return {point: [other] for point, other in zip(points, others, strict=True)}
         case _:
             return {}
-
-
-def _closest(values: Array, candidates: list[tuple[Array, Array]], end: End) -> Deviation:
-    """From the nearest of those that the values may be, (own, truth) each."""
-    if end == "input":
-        candidates = [laid for own, truth in candidates for laid in _layouts(own, truth, values.shape)]
-    found = (Deviation.of(_laid_like(values, truth.shape), own, truth) for own, truth in candidates)
-    return min(found, key=lambda each: each.ratio)
 
 
 def _laid_like(values: Array, shape: Size) -> Array:

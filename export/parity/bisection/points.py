@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils.hooks import RemovableHandle
 
-from diptych.export.graphs import GraphSpec
+from diptych.export.graph_spec import GraphSpec
 from diptych.export.parity.bisection.scopes import ROOT, Scopes
 from diptych.export.torch_graph import Context, TorchGraph
 from diptych.runtime.errors import BundleError, EngineError, ProviderError
@@ -152,6 +152,10 @@ class OnnxWatched:
     def observe(self, points: Collection[Point], feeds: Arrays) -> dict[Point, Array]:
         values = self._run(self._made(points), feeds)
         return {point: values[name] if (name := self.names[point]) in values else feeds[name] for point in points}
+
+    def values(self, names: Iterable[str], feeds: Arrays) -> dict[str, Array]:
+        """What some nodes make, by name."""
+        return self._run(sorted(names), feeds)
 
     def runs(self, feeds: Arrays) -> bool:
         try:

@@ -124,7 +124,7 @@ def _figure(figure: Figure) -> Markup:
 def _outputs(tensors: TensorsReport, multiple: float, own: str) -> Iterator[Markup]:
     yield tag(
         "p",
-        "Every output in the case where it came closest to its bound. The ratio is the error in units of what float32 "
+        "Every output in the case where it came closest to its bound. The ratio is the error in units of what rounding "
         f"explains; {multiple:g}x is the bound. Errors are absolute.",
         class_="soft",
     )
@@ -132,17 +132,23 @@ def _outputs(tensors: TensorsReport, multiple: float, own: str) -> Iterator[Mark
         yield tag("p", f"Left out: {'; '.join(tensors.left_out)}.")
     for graph in dict.fromkeys(output.graph for output in tensors.outputs):
         outputs = [output for output in tensors.outputs if output.graph == graph]
+        # Of bundles in fewer bits there are two ratios.
+        usual = any(output.typical is not None for output in outputs)
         yield tag("h3", f"{graph}, {counted(max(output.cases for output in outputs), 'case')}")
         rows = [
             (
                 cells.head(output.output, "word"),
                 *map(cells.number, (output.error, output.own, output.allowed, output.scale)),
-                cells.plain(times(output.ratio), "number" if output.ratio <= multiple else "number bad"),
+                *(
+                    cells.plain(times(ratio), "number" if ratio <= multiple else "number bad")
+                    for ratio in (output.ratio, *([output.typical or 0.0] if usual else []))
+                ),
                 cells.text(output.case),
             )
             for output in outputs
         ]
-        yield cells.table(("output", "error#", f"{own}#", "bound#", "largest value#", "ratio#", "worst case"), rows)
+        ratios = ("ratio#", "at half of all positions#") if usual else ("ratio#",)
+        yield cells.table(("output", "error#", f"{own}#", "bound#", "largest value#", *ratios, "worst case"), rows)
 
 
 def _properties(properties: Sequence[PropertyReport]) -> Markup:

@@ -9,6 +9,7 @@ from diptych.export.parity.report import (
     UNREADABLE,
     FactsReport,
     PropertyReport,
+    QualityReport,
     Report,
     SearchReport,
     TensorsReport,
@@ -17,7 +18,7 @@ from diptych.export.parity.report import (
     WeightsReport,
 )
 
-LEVELS = ("facts", "weights", "tensors", "properties", "tokens", "text")
+LEVELS = ("facts", "weights", "tensors", "properties", "tokens", "text", "quality")
 NOT_CHECKED = "not checked"
 # Emoji and Persian words need these two; other invisible characters may reorder or hide what stands around them.
 _JOINERS = "\u200c\u200d"
@@ -61,7 +62,9 @@ def reference_name(report: Report) -> str:
 def subject(report: Report) -> str:
     """What was verified, how far, and against what."""
     against = "the checkpoint in PyTorch" if report.reference == "checkpoint" else "another bundle"
-    return f"{report.task}, {report.family}: {report.level} verification on {report.provider} against {against}"
+    precision = "" if report.precision.name == "fp32" else f" in {report.precision.name}"
+    level = f"{report.level} verification on {report.provider}"
+    return f"{report.task}, {report.family}{precision}: {level} against {against}"
 
 
 def reason(report: Report) -> str:
@@ -78,15 +81,17 @@ def findings(report: Report) -> list[Finding]:
     failed = {failure.level for failure in report.failures}
     told = {
         "facts": _facts(report.facts) if report.facts else None,
-        "weights": _weights(report.weights) if report.weights else None,
+        "weights": _weights(report.weights, report) if report.weights else None,
         "tensors": _tensors(report.tensors, report) if report.tensors else None,
         "properties": _properties(report.properties) if report.properties is not None else None,
         "tokens": _tokens(report.tokens) if report.tokens else None,
         "text": _text(report.text) if report.text else None,
+        "quality": _quality(report.quality, report) if report.quality else None,
     }
     return [
         Finding(level, level not in failed if told[level] or level in failed else None, told[level] or NOT_CHECKED)
         for level in LEVELS
+        if level != "quality" or report.precision.name != "fp32"
     ]
 
 
@@ -96,8 +101,9 @@ def _facts(facts: FactsReport) -> str:
     return f"{counted(facts.compared, 'field')} of the manifest: {result}{others}"
 
 
-def _weights(weights: WeightsReport) -> str:
-    result = f"{len(weights.differing):,} differ" if weights.differing else "all equal"
+def _weights(weights: WeightsReport, report: Report) -> str:
+    equal = "all equal" if report.precision.name == "fp32" else "all equal, or as near as their bits allow"
+    result = f"{len(weights.differing):,} differ" if weights.differing else equal
     return f"{counted(weights.tensors, 'tensor')} stored, {weights.compared:,} compared: {result}"
 
 
@@ -107,11 +113,24 @@ def _tensors(tensors: TensorsReport, report: Report) -> str:
     told = f"{counted(len(tensors.outputs), 'output')} in {counted(cases, 'case')}"
     worst = report.worst
     if worst is not None:
-        size = (
-            f"{number(worst.error)}, {times(worst.ratio)} float32's own" if math.isfinite(worst.ratio) else "infinite"
-        )
+        size = "infinite"
+        if math.isfinite(worst.ratio):
+            size = f"{number(worst.error)}, {times(worst.ratio)} {_rounding(report)}"
         told += f": worst error {size} (bound {report.multiple:g}x): {worst.graph} {worst.output}, {worst.case}"
     return told + (f"; left out: {', '.join(tensors.left_out)}" if tensors.left_out else "")
+
+
+def _rounding(report: Report) -> str:
+    return "float32's own" if report.precision.name == "fp32" else f"that of rounding in {report.precision.name}"
+
+
+def _quality(quality: QualityReport, report: Report) -> str:
+    found, kept = quality.measured, report.precision.kept
+    parts = [f"agreement with float32 {found['agreement']:.2%} on {counted(int(found['positions']), 'position')}"]
+    parts += [f"{quality.bound:.2%} promised"] if quality.bound is not None else []
+    parts += [f"divergence {number(found['divergence'])} nats"] if "divergence" in found else []
+    parts += [f"{counted(len(kept), 'module')} in more bits"] if kept else []
+    return ", ".join(parts)
 
 
 def _properties(properties: list[PropertyReport]) -> str:

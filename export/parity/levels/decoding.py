@@ -1,17 +1,18 @@
 """Level 2 for graphs that generate: a decoder with a cache, alone or looking back at an encoder."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from diptych.export.parity.as_portable import cached as cached_of
 from diptych.export.parity.levels.properties import Bound, Finding, allowed, different, exempt, other_ids, prove, same
-from diptych.export.parity.as_portable import cached
 from diptych.export.parity.levels.rows import Rows, ranked_alike, rearranged
 from diptych.export.parity.report import PropertyReport
 from diptych.model import architecture as arch
 from diptych.runtime import ports
 from diptych.runtime.bundle import BundleDecoder
-from diptych.runtime.decoder import CachedDecoder, Sources
+from diptych.runtime.decoder import CachedDecoder, Decoder, Sources
 from diptych.runtime.generation.endings import Endings
 from diptych.runtime.generation.greedy import Greedy
 from diptych.runtime.generation.history import PADDING
@@ -29,6 +30,7 @@ class Decoding:
 
     def __init__(self, decoder: BundleDecoder, file: str, stack: arch.Stack, manifest: Manifest, bound: Bound) -> None:
         self.decoder, self.file, self.manifest = decoder, file, manifest
+        self.protocol: Decoder[Any] = decoder
         self.bounds, self.bound = bound, bound(file, ports.LOGITS)
         self.random = np.random.default_rng(_SEED)
         self.vocabulary = int(decoder.decoder.outputs[ports.LOGITS][-1])
@@ -162,7 +164,7 @@ class Decoding:
         sources = [ids[mask == 1].tolist() for ids, mask in zip(self.sources.ids, self.sources.mask, strict=True)]
         requests = map(Request, range(_SOURCES), sources, prompts, limits)
         search = Greedy(Endings(()))
-        for _ in decode(self.decoder, Waiting(requests, Room(_SOURCES)), search, (), pad_id=self.manifest.tokens.pad):
+        for _ in decode(self.protocol, Waiting(requests, Room(_SOURCES)), search, (), pad_id=self.manifest.tokens.pad):
             pass
         found = {row: hypotheses[0] for row, hypotheses in search.take_finished()}
         for row, prompt in enumerate(prompts):
@@ -171,7 +173,7 @@ class Decoding:
             at_choice = logits[len(prompt) - 1 :]
             missing = at_choice.max(axis=1) - at_choice[np.arange(len(chosen)), chosen]
             detail = f"the {len(chosen)} tokens generated in row {row}, fed back at once"
-            yield Finding(float(missing.max() / allowed(logits, self.bound)), detail)
+            yield Finding(float(missing.max() / allowed(logits, self.bound.most)), detail)
 
     def draw_sources(self) -> Sources:
         """Ragged ones; where the model looks back at nothing, there is nothing in them."""
@@ -196,7 +198,7 @@ class Decoding:
         self, ids: Array, *, sources: Sources | None = None, rows: int = 1, chunks: Sequence[int] = ()
     ) -> tuple[dict[str, Array], Array]:
         """The cache and the logits [R, T, V] after ids [R, T], in steps of so many tokens or at once."""
-        state = self.decoder.start(sources or self.sources, rows)
+        state = self.protocol.start(sources or self.sources, rows)
         steps = np.split(ids, np.cumsum(chunks)[:-1], axis=1) if chunks else [ids]
-        logits = [self.decoder.forward(state, step) for step in steps if step.size]
-        return cached(self.decoder, state), np.concatenate(logits, axis=1)
+        logits = [self.protocol.forward(state, step) for step in steps if step.size]
+        return dict(cached_of(self.decoder, state)), np.concatenate(logits, axis=1)

@@ -4,20 +4,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diptych.export.parity.reduced import Stored
+from diptych.export.parity.stored import Stored
 from diptych.export.precision.numbers import BLOCK, LARGEST
 from diptych.runtime.graph import Array
 
 # A half, and what float32 adds to it; scales are as exact as it.
 _STEP, _EXACT = 0.5 + 1e-3, 1e-5
-# In 4 bits: the most steps from 0 to the largest weight of a block, and the least. Beyond the last, weights are cut off.
+# In 4 bits, the most steps from 0 to the largest weight of a block, and the least; what lies beyond is cut off.
 _REACH = (10.0, 7.0)
 
 
 def difference(stored: Stored, known: Array, *, by_rows: bool) -> str | None:
     """What is wrong, in words. known: as the network has it, [out, in] if `by_rows`."""
     if stored.precision == "fp16":
-        wrong = np.count_nonzero(stored.numbers != known.astype(np.float16)) if stored.numbers.shape == known.shape else -1
+        wrong = (
+            np.count_nonzero(stored.numbers != known.astype(np.float16)) if stored.numbers.shape == known.shape else -1
+        )
         return f"{wrong:,} of {known.size:,} numbers are not float16's nearest" if wrong else None
     problems = (_int8 if stored.precision == "int8" else _int4)(stored, known if by_rows else known.T)
     return "; ".join(problems) or None
@@ -33,7 +35,9 @@ def _int8(stored: Stored, known: Array) -> Iterator[str]:
         return
     yield from _apart(numbers.astype(np.float32) * scale, known, np.broadcast_to(scale, known.shape))
     largest = np.abs(known).max(axis=1, keepdims=True)
-    yield from _scales(scale, np.where(largest == 0, 1, largest / LARGEST), np.where(largest == 0, 1, largest / LARGEST))
+    yield from _scales(
+        scale, np.where(largest == 0, 1, largest / LARGEST), np.where(largest == 0, 1, largest / LARGEST)
+    )
 
 
 def _int4(stored: Stored, known: Array) -> Iterator[str]:
@@ -42,16 +46,17 @@ def _int4(stored: Stored, known: Array) -> Iterator[str]:
     outputs, inputs = known.shape
     blocks = -(-inputs // BLOCK)
     if stored.scale.shape != (outputs, blocks) or stored.numbers.size != outputs * blocks * BLOCK // 2:
-        yield f"{list(stored.numbers.shape)} with scales {list(stored.scale.shape)}, expected {list(known.shape)} in blocks"
+        yield f"{list(stored.numbers.shape)}, scales {list(stored.scale.shape)}: not {list(known.shape)} in blocks"
         return
     scale = np.repeat(stored.scale, BLOCK, axis=1)[:, :inputs]
-    # What lies beyond the last number is cut off.
-    within = np.clip(known, -8 * scale, 7 * scale)
+    # What lies beyond the last number is cut off; a scale below 0 turns them round.
+    ends = -8 * scale, 7 * scale
+    within = np.clip(known, np.minimum(*ends), np.maximum(*ends))
     yield from _apart(stored.weight(by_rows=True, width=inputs), within, scale)
     padded = np.zeros((outputs, blocks * BLOCK), np.float32)
     padded[:, :inputs] = np.abs(known)
     largest = padded.reshape(outputs, blocks, BLOCK).max(axis=2)
-    yield from _scales(stored.scale, *(np.where(largest == 0, 1, largest / reach) for reach in _REACH))
+    yield from _scales(np.abs(stored.scale), *(np.where(largest == 0, 1, largest / reach) for reach in _REACH))
 
 
 def _apart(found: Array, known: Array, scale: Array) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.export.parity.levels.properties import Finding, same
+from diptych.export.parity.levels.properties import Finding, Tolerance, same
 from diptych.export.parity.levels.ranking import COUNTS, problems
 from diptych.runtime.bundle import BundleDecoder
 from diptych.runtime.decoder import Decoder, Sources
@@ -92,7 +92,7 @@ class Rows:
         return Sources(self.sources.ids[owners], self.sources.mask[owners])
 
 
-def rearranged(rows: Rows, length: int, bound: float) -> Iterator[Finding]:
+def rearranged(rows: Rows, length: int, bound: Tolerance) -> Iterator[Finding]:
     """So many steps, with something else done to the rows after each."""
     rows.step()
     happened = (rows.reorder, rows.reorder, rows.leave, rows.reorder, rows.forget, rows.drop, rows.reorder, rows.repeat)

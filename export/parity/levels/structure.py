@@ -26,7 +26,9 @@ def prove_structure(path: Path) -> PropertyReport:
     """
     nodes = list(ir.load(path).graph)
     scopes = {node: _scopes(node) for node in nodes}
-    sublayers = sorted({is_one[1] for found in scopes.values() for scope in found if (is_one := _SUBLAYER.fullmatch(scope))})
+    sublayers = sorted(
+        {is_one[1] for found in scopes.values() for scope in found if (is_one := _SUBLAYER.fullmatch(scope))}
+    )
     if not sublayers:
         reason = "its nodes do not say which module they came from"
         return PropertyReport(NAME, path.name, holds=True, error=0.0, detail="", exempt=reason)

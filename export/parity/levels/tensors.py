@@ -2,16 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
-from diptych.export.parity.bounds import EPSILON, FLOOR, MULTIPLE, SHORT, Deviation, pooled, scale_of
 from diptych.export.parity.as_portable import AsPortable
+from diptych.export.parity.bounds import EPSILON, FLOOR, MULTIPLE, SHORT, Deviation, distance, pooled, scale_of
 from diptych.export.parity.levels import ranking
 from diptych.export.parity.levels.cases import Case, Limits
 from diptych.export.parity.levels.probes import Probe, probes
+from diptych.export.parity.levels.properties import Tolerance
 from diptych.export.parity.report import Histogram, OutputReport, Series, TensorsReport
 from diptych.export.parity.sides import Sides
 from diptych.model import architecture as arch
@@ -38,14 +40,15 @@ class Found(NamedTuple):
 class Tensors:
     """What the comparison found: `report` for people, `bound` and `logit_error` for the levels that come after."""
 
-    def __init__(self, cases: Sequence[Case] = ()) -> None:
-        self.cases = cases
+    def __init__(self, cases: Sequence[Case] = (), *, reduced: bool = False) -> None:
+        """reduced: whether activations are rounded to steps."""
+        self.cases, self._reduced = cases, reduced
         self.found: dict[tuple[str, str], list[Found]] = defaultdict(list)
         self.cannot_run: list[str] = []
         self.unranked: list[str] = []
         self._misranked: list[tuple[str, int]] = []
         # By output, of every position in every case: the graph's error and PyTorch's, as shares of the output's scale.
-        self._everywhere: dict[tuple[str, str], list[Array]] = defaultdict(list)
+        self._everywhere: dict[tuple[str, str], dict[int, Array]] = defaultdict(dict)
         self.logit_error = 0.0
         self._positions: dict[int, list[tuple[float, float]]] = defaultdict(list)
         self._pasts: dict[int, list[tuple[float, float]]] = defaultdict(list)
@@ -55,6 +58,7 @@ class Tensors:
         """Run all engines on a probe, and keep how far apart they were."""
         truths = sides.truth[probe.graph].run(probe.feeds)
         owns = sides.own[probe.graph].run(probe.feeds)
+        shaken = None if sides.shaken is None else sides.shaken[probe.graph].run(probe.feeds)
         try:
             values = sides.subject[probe.graph].run(probe.feeds)
         except EngineError as error:
@@ -64,10 +68,13 @@ class Tensors:
         for name, shape in shapes.items():
             seen = [probe.seen(name, shape, outputs[name]) for outputs in (values, owns, truths)]
             deviation = Deviation.of(*seen)
+            if shaken is not None:
+                further = distance(probe.seen(name, shape, shaken[name]), seen[2])
+                deviation = replace(deviation, own=max(deviation.own, further))
             self.found[probe.graph, name].append(Found(number, probe.case, probe.mask.shape[1], deviation))
             if not np.isfinite(deviation.error):
                 continue
-            self._everywhere[probe.graph, name].append(_by_place(*seen))
+            self._everywhere[probe.graph, name][number] = _by_place(*seen)
             if name == ports.LOGITS:
                 self.logit_error = max(self.logit_error, float(_apart(seen[0], seen[1]).max(initial=0.0)))
             if name == next(iter(shapes)):
@@ -116,7 +123,7 @@ class Tensors:
         worst = max(self._judged(graph, name), key=lambda found: (found.deviation.ratio, found.deviation.error))
         each = worst.deviation
         values = each.error, each.own, each.scale, each.allowed, each.ratio
-        typical = self.typical(graph, name)
+        typical = self.typical(graph, name) if self._reduced else None
         return OutputReport(graph, name, *values, worst.case, len(self.found[graph, name]), typical)
 
     def _judged(self, graph: str, name: str) -> list[Found]:
@@ -132,14 +139,19 @@ class Tensors:
         error, own = self._medians(graph, name)
         return error / max(own, FLOOR * EPSILON) if np.isfinite(error + own) else float("inf")
 
-    def exact(self, graph: str, name: str) -> float:
-        """How far what is computed twice in the same way may be apart, as a share of the output's scale."""
-        return MULTIPLE * max(self._medians(graph, name)[1], FLOOR * EPSILON)
+    @property
+    def rounds(self) -> bool:
+        """Whether the graphs stray as far as rounding to steps takes PyTorch."""
+        return any(self.typical(graph, name) > 1 / MULTIPLE for graph, name in self.found if name != ports.LOG_SUM_EXP)
+
+    def tolerance(self, graph: str, name: str) -> Tolerance:
+        """How far two runs may be from the truth."""
+        usual = MULTIPLE * max(self._medians(graph, name)[1], FLOOR * EPSILON) if self._reduced else None
+        return Tolerance(self.bound(graph, name), usual)
 
     def _medians(self, graph: str, name: str) -> tuple[float, float]:
-        found = np.concatenate(self._everywhere[graph, name] or [np.zeros((2, 1))], axis=1)
-        error, own = np.median(found, axis=1)
-        return float(error), float(own)
+        found = np.concatenate([np.zeros((2, 0)), *self._everywhere[graph, name].values()], axis=1)
+        return (float(np.median(found[0])), float(np.median(found[1]))) if found.size else (0.0, 0.0)
 
     @property
     def comparable(self) -> bool:
@@ -158,6 +170,17 @@ class Tensors:
         number, _, graph = min(failing, default=(0, 0, None))
         return None if graph is None else (graph, number)
 
+    def first_usual_failure(self) -> tuple[str, int] | None:
+        """The same of errors at half of all positions: the case in which there are most positions that stray."""
+        for graph, name in sorted(self.found, key=lambda key: ports.GRAPH_FILES.index(key[0])):
+            allowed = MULTIPLE * max(self._medians(graph, name)[1], FLOOR * EPSILON)
+            if self._reduced and self._medians(graph, name)[0] > allowed:
+                straying = {
+                    at: np.count_nonzero(each[0] > allowed) for at, each in self._everywhere[graph, name].items()
+                }
+                return graph, max(straying, key=lambda at: straying[at])
+        return None
+
     def bound(self, graph: str, name: str) -> float:
         """How far an output of few positions may be from the truth, as a share of its scale."""
         deviations = [each.deviation for each in self._judged(graph, name) if each.length <= SHORT]
@@ -174,7 +197,7 @@ class Tensors:
 
 def compare_tensors(sides: Sides, manifest: Manifest, spec: arch.Architecture, cases: Sequence[Case]) -> Tensors:
     """Every graph in every case."""
-    tensors = Tensors(cases)
+    tensors = Tensors(cases, reduced=sides.shaken is not None)
     for number in range(len(cases)):
         for probe in numbered_probes(sides, manifest, spec, cases, number):
             tensors.compare(sides, probe, number)
@@ -220,9 +243,10 @@ def _apart(values: Array, others: Array) -> Array:
 
 
 def _by_place(values: Array, own: Array, truth: Array) -> Array:
-    """[2, positions], the largest relative error of both at each."""
-    scale = scale_of(truth) or 1.0
-    return np.stack([_apart(each, truth).reshape(len(truth), -1).max(axis=1, initial=0.0) / scale for each in (values, own)])
+    """[2, positions], the largest relative error of both at each; what both were only given is left out."""
+    apart = [_apart(each, truth).reshape(len(truth), -1).max(axis=1, initial=0.0) for each in (values, own)]
+    found = np.stack(apart) / (scale_of(truth) or 1.0)
+    return np.asarray(found[:, found.any(axis=0)])
 
 
 def _series(found: dict[int, list[tuple[float, float]]]) -> Series:

@@ -17,8 +17,9 @@ from diptych.runtime.manifest import Manifest
 
 NEW_TOKENS = 12
 SOURCE_LENGTHS = (1, *(2 + index % 29 for index in range(101)))
-# At most so many of the decoded sources may be near-ties, or one.
-NEAR_TIES = 0.01
+# At most so many of the decoded sources may be near-ties, or one. Where numbers are rounded to steps, rounding in
+# float32 may take some to the next one; in int4, machines round activations each in its way.
+NEAR_TIES = {"fp32": 0.01, "fp16": 0.1, "int8": 0.1, "int4": 0.5}
 # Whatever the checkpoint's defaults: chance decides nothing, texts stop nothing, and every token is a step.
 PLAIN: dict[str, Any] = {"do_sample": False, "stop_strings": (), "prompt_lookup_num_tokens": None}
 SEARCHES: dict[str, dict[str, Any]] = {
@@ -94,8 +95,8 @@ def compare_tokens(
     )
 
 
-def failures(report: TokensReport) -> list[str]:
-    """What of it the gate does not let pass: of each search the first fault, and near-ties that are too many."""
+def failures(report: TokensReport, share: float) -> list[str]:
+    """What of it the gate does not let pass: of each search the first fault, and more near-ties than this share."""
     found = []
     for search in report.searches:
         if search.faults:
@@ -104,8 +105,8 @@ def failures(report: TokensReport) -> list[str]:
                 f"{search.name}: {search.faults} of {search.texts} sources differ, the first is {first.text}: "
                 f"token {first.place} is {first.ours}, expected {first.reference}, {first.margin:.1e} apart"
             )
-        if search.near_ties > max(1, NEAR_TIES * search.texts):
-            found.append(f"{search.name}: {search.near_ties} near-ties in {search.texts} sources, at most 1 %")
+        if search.near_ties > max(1, share * search.texts):
+            found.append(f"{search.name}: {search.near_ties} near-ties in {search.texts} sources, at most {share:.0%}")
     return found
 
 

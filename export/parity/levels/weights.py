@@ -7,8 +7,8 @@ import onnx_ir as ir
 from torch import nn
 
 from diptych.export.parity.levels.reduced_weights import difference
-from diptych.export.parity.reduced import stored_weights
 from diptych.export.parity.report import WeightsReport
+from diptych.export.parity.stored import stored_weights
 from diptych.model.linear import Linear
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.graph import Array
