@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed-$(shell printf %s '$(TORCH)' | tr -c 'a-z0-9.' -)
 DEMO := build/eng-fra
 
-.PHONY: setup demo sentences families parity grid ctranslate2 test lint types check wheel-test openvino-test clean
+.PHONY: setup demo sentences families parity grid ctranslate2 benchmarks test lint types check wheel-test openvino-test clean
 
 setup: $(INSTALLED)
 
@@ -43,6 +43,15 @@ grid: setup
 # The search's extras against CTranslate2's, with other draws than the tests': make ctranslate2 SEED=7.
 ctranslate2: setup
 	DIPTYCH_CT2_SEED=$(SEED) $(BIN)/python -m pytest -s tests/ct2
+
+# diptych beside its peers, on an idle machine: docs/performance.md. The corpus is the example's.
+CORPUS ?= fra-eng.zip
+benchmarks: setup
+	$(BIN)/python benchmarks/seq2seq.py
+	$(BIN)/python benchmarks/real_text.py $(CORPUS)
+	$(BIN)/python benchmarks/decoder_only.py
+	$(BIN)/python benchmarks/encoder_only.py
+	$(BIN)/python benchmarks/document.py
 
 # Two processes, since most tests keep one core busy; files stay whole, so that what they share is made once.
 test: setup

@@ -41,9 +41,7 @@ class InPlaceGraph(nn.Module):
         num_top_logits: Tensor,
     ) -> tuple[Tensor, list[KeyValue], list[Tensor], tuple[Tensor, Tensor, Tensor]]:
         decoder, weights = self.decoder, list[Tensor]()
-        kernels = in_place(
-            decoder, past, decoder_attention_mask, past_sequence_length, beam_width, cache_indirection
-        )
+        kernels = in_place(decoder, past, decoder_attention_mask, past_sequence_length, beam_width, cache_indirection)
         bias = padding_bias(encoder_attention_mask, decoder.embedding.tokens.weight.dtype)
         collect = weights.append if self.with_attention else None
         back = [Back(entry, bias, collect) for entry in cross]

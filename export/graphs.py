@@ -10,9 +10,9 @@ from diptych.export.cpu_graphs import in_place_graph
 from diptych.export.errors import ExportError
 from diptych.export.graph_spec import GraphSpec, KeyValue
 from diptych.export.grouped_graph import grouped_graph
-from diptych.model import architecture as arch
 from diptych.model.networks import DecoderOnly, EncoderDecoder, EncoderOnly, Network
 from diptych.runtime import ports
+
 
 class EncoderGraph(nn.Module):
     """The encoder, and every decoder layer's cross-attention keys and values: computed once per source."""
@@ -133,8 +133,8 @@ class StatesGraph(nn.Module):
 def graphs(network: Network, task: str, *, target: str = "portable", with_attention: bool = False) -> list[GraphSpec]:
     """The graphs of a network: an encoder's and a decoder's, or one.
 
-    target: one of `diptych.runtime.manifest.TARGETS`. with_attention: the decoder's puts out its cross-attention. Raises ExportError if there is
-    none, or its layers have different numbers of heads.
+    target: one of `diptych.runtime.manifest.TARGETS`. with_attention: the decoder's puts out its cross-attention.
+    Raises ExportError if there is none, or its layers have different numbers of heads.
     """
     match network:
         case EncoderDecoder():

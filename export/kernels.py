@@ -16,10 +16,10 @@ from diptych.model.rotary import Rotation, rotate
 class InPlace:
     """One new token of each row looks at itself and at what is cached; the cache is a buffer that is written in place.
 
-    `com.microsoft.DecoderMaskedMultiHeadAttention`: past [R, H, M, D], M places of which P are taken; mask [R, P + 1],
-    int32; length [1], int32, P; beams [1], int32, K; indirection [B, K, M], int32, which of a source's K rows wrote each
-    place of a row's past, so that rows are reordered without a copy; bias [1, H, 1, P + 1], if scores have one.
-    present: past, written.
+    `com.microsoft.DecoderMaskedMultiHeadAttention`: past [R, H, M, D], M places of which P are taken. In int32: mask
+    [R, P + 1]; length [1], P; beams [1], K; indirection [B, K, M], which of a source's K rows wrote each place of a
+    row's past, so that rows are reordered without a copy. bias [1, H, 1, P + 1], if scores have one. present: past,
+    written.
     """
 
     present: KeyValue
@@ -39,7 +39,7 @@ class InPlace:
     def __call__(self, attention: Attention, hidden: Tensor, rotation: Rotation | None) -> Tensor:
         projections = attention.query, attention.key, attention.value
         groups = attention.heads // attention.cached_heads
-        biases = [each.bias for each in projections if each.bias is not None]
+        biases: list[Tensor] = [each.bias for each in projections if each.bias is not None]
         inputs: tuple[Tensor | None, ...]
         if rotation is None and groups == 1 and len(biases) == len(projections):
             # The operator adds them.

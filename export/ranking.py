@@ -1,6 +1,7 @@
 """The best of many logits and the logarithm of their sum, in few passes over them."""
 
 from math import isqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ def rank(logits: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Logits are compared within chunks first: the best C stand in the C chunks with the largest maxima. Chunks that were
     chosen are put in order again, so that of equals the first is found.
     """
-    kept = count.item()
+    kept: Any = count.item()
     torch._check(kept >= 1)  # type: ignore[no-untyped-call]  # noqa: SLF001  A size, torch.export must know.
     rows, vocabulary = logits.shape
     width = chunk_width(vocabulary)

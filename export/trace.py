@@ -16,7 +16,7 @@ from torch.export import Dim
 from torch.utils import _pytree as pytree
 
 from diptych.export.errors import ExportError
-from diptych.export.graphs import GraphSpec
+from diptych.export.graph_spec import GraphSpec
 from diptych.runtime import ports
 
 OPSET = 20

@@ -14,6 +14,8 @@ from diptych.runtime.manifest import TensorEntry
 # Smaller tensors stay in the graphs; 4 KiB starts let ONNX Runtime map the file instead of reading it.
 SMALLEST = 1024
 ALIGNMENT = 4096
+# Not worth a mapping, nor the padding, below this.
+_MAPPED, _CACHE_LINE = 1 << 16, 64
 
 
 def write_models(models: Sequence[tuple[str, ir.Model]], folder: Path) -> dict[str, TensorEntry]:
@@ -33,7 +35,7 @@ def write_models(models: Sequence[tuple[str, ir.Model]], folder: Path) -> dict[s
                 shape = tuple(tensor.shape.numpy())
                 key = (hashlib.sha256(data).hexdigest(), tensor.dtype.name)
                 if key not in stored:
-                    file.write(bytes(-file.tell() % ALIGNMENT))
+                    file.write(bytes(-file.tell() % (ALIGNMENT if len(data) >= _MAPPED else _CACHE_LINE)))
                     stored[key] = TensorEntry(tensor.dtype.name, shape, file.tell(), len(data), key[0])
                     entries[str(value.name)] = stored[key]
                     file.write(data)

@@ -6,6 +6,9 @@ from diptych.runtime.errors import OptionError
 
 BATCH_SIZE = 32
 BATCH_TOKENS = 8192
+# What a layer makes of more, a core's cache does not hold; of fewer, reading the weights takes long
+# (docs/performance.md).
+TOKENS_OF_A_CORE = 256
 
 
 def of_like_length(

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from diptych.runtime.engine import reason
 from diptych.runtime.errors import EngineError
 from diptych.runtime.graph import Array, OrtGraph

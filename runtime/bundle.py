@@ -49,7 +49,6 @@ class Bundle:
 
     def sessions(self, settings: SessionSettings, *, optimized: bool = True) -> dict[str, OrtGraph]:
         """A session over each of its graphs, all with the same provider; errors as of `make_session`."""
-
         tuned = self.manifest.target == CPU_TARGET
 
         def opened(one: SessionSettings) -> dict[str, OrtGraph]:

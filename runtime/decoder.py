@@ -74,11 +74,11 @@ class Decoder(Protocol[StateT]):
         ...
 
     def select(self, state: StateT, rows: Array) -> None:
-        """Go on with these rows [R'] of the present ones: reordered, repeated or dropped. Where all stay as they are, it
-        need not be called.
+        """Go on with these rows [R'] of the present ones: reordered, repeated or dropped.
 
-        Rows of one source stay adjacent, and all sources that stay keep the same number of rows. Cached places that no
-        row uses any more, at the beginning of rows and at the end of sources, may go.
+        It need not be called where all stay as they are. Rows of one source stay adjacent, and all sources that stay
+        keep the same number of rows. Cached places that no row uses any more, at the beginning of rows and at the end
+        of sources, may go.
         """
         ...
 

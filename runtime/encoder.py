@@ -3,16 +3,17 @@
 Shapes: B texts of a batch, S tokens of the longest, L of one text.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from diptych.runtime import ports
-from diptych.runtime.batches import BATCH_SIZE, BATCH_TOKENS, of_like_length
+from diptych.runtime.batches import BATCH_SIZE, BATCH_TOKENS, TOKENS_OF_A_CORE, of_like_length
 from diptych.runtime.decoder import Sources
 from diptych.runtime.errors import BundleError, InputError
 from diptych.runtime.graph import Array, Graph
-from diptych.runtime.manifest import Manifest
+from diptych.runtime.manifest import PORTABLE, Manifest
 from diptych.runtime.memory_limit import MemoryLimit, Sizes
 from diptych.runtime.tokens import Tokens
 
@@ -22,11 +23,18 @@ _INPUTS = (ports.INPUT_IDS, ports.ATTENTION_MASK, ports.TOKEN_TYPE_IDS)
 class Encoder:
     """Texts in batches of like length, padded on the right; out comes each text's own, without padding."""
 
-    def __init__(self, graph: Graph, manifest: Manifest, memory: MemoryLimit | None = None) -> None:
-        """memory: what batches fit in. Raises BundleError if the graph wants more than a text."""
+    def __init__(
+        self, graph: Graph, manifest: Manifest, memory: MemoryLimit | None = None, *, threads: int = 0
+    ) -> None:
+        """memory: what batches fit in. threads: of the graph's session, 0 = one per core.
+
+        Raises BundleError if the graph wants more than a text.
+        """
         self.graph = graph
         self.manifest = manifest
         self.memory = memory
+        cores = threads or os.cpu_count() or 1
+        self.most_tokens = None if manifest.target == PORTABLE else cores * TOKENS_OF_A_CORE
         unknown = [name for name in graph.inputs if name not in _INPUTS]
         if unknown:
             raise BundleError(f"the graph needs {', '.join(unknown)}; expected of an encoder is {', '.join(_INPUTS)}")
@@ -37,9 +45,10 @@ class Encoder:
         """The number of a text and its outputs, float32: [L, …] where there is one for each token, else […].
 
         A batch at a time, so not in order. Outputs are views of the batch's: what is kept of them must be a copy.
-        Raises OptionError for a wrong batch size.
+        Where the graph is made for a CPU, batches are no larger than its caches. Raises OptionError for a wrong batch
+        size.
         """
-        for batch in of_like_length([len(text.ids) for text in texts], batch_size, batch_tokens, self._fits):
+        for batch in of_like_length([len(text.ids) for text in texts], batch_size, batch_tokens, self._together):
             outputs = self.graph.run(self._feeds([texts[number] for number in batch]))
             for row, number in enumerate(batch):
                 yield number, {name: self._own(name, value[row], texts[number]) for name, value in outputs.items()}
@@ -59,6 +68,9 @@ class Encoder:
             raise InputError(f"too long: {len(text.ids)} tokens, the model reads {longest}; split the text")
         if self.memory is not None and not self._fits(1, len(text.ids)):
             raise InputError(self.memory.needs(_sizes(1, len(text.ids))))
+
+    def _together(self, texts: int, tokens: int) -> bool:
+        return (self.most_tokens is None or texts * tokens <= self.most_tokens) and self._fits(texts, tokens)
 
     def _fits(self, texts: int, tokens: int) -> bool:
         return self.memory is None or self.memory.fits(_sizes(texts, tokens))

@@ -136,7 +136,7 @@ class InPlaceDecoder:
         state.cross = {name: np.ascontiguousarray(entry[sources, :, :width]) for name, entry in state.cross.items()}
 
     def _run(self, state: InPlaceState, ids: Array, keep: int, count: int = 1) -> Array:
-        """Append ids [R, T]; logits [R, keep, V] after the last of them. A graph that fails leaves the state as it was."""
+        """Append ids [R, T]; logits [R, keep, V] after the last. A graph that fails leaves the state as it was."""
         length, last = state.cache.length, ids.shape[1] - keep
         told, looked = [], []
         try:

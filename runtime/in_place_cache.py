@@ -79,7 +79,7 @@ class InPlaceCache:
         self.mask, self.origins = self.mask[rows], self.origins[sources]
 
     def spread(self, rows: Array) -> None:
-        """Go on from rows [B', K'], as many of each source as there are to be; each becomes a source's row of its own."""
+        """Go on from rows [B', K'], those of a source together; what each has said is copied, and is its own."""
         flat = rows.reshape(-1)
         written = self.origins.reshape(len(self.mask), -1)[flat, : self.length]
         written = written + (flat // self.rows_per_source * self.rows_per_source)[:, None]  # [R', P]
@@ -90,12 +90,12 @@ class InPlaceCache:
             moved[name][:, :, : self.length] = buffer[written, :, places].transpose(0, 2, 1, 3)
         self.buffers = moved
         self.mask = self.mask[flat]
-        self.origins = _own(*rows.shape, self.places)
+        self.origins = _own(len(rows), rows.shape[1], self.places)
 
     def joined(self, other: "InPlaceCache") -> "InPlaceCache":
         """The rows of both, which have as many for each source; the shorter past is padded on the left."""
         length = max(self.length, other.length)
-        both = [one._shifted(length, max(self.places, other.places)) for one in (self, other)]
+        both = [one.shifted(length, max(self.places, other.places)) for one in (self, other)]
         return InPlaceCache(
             {name: np.concatenate([one.buffers[name] for one in both]) for name in self.buffers},
             np.concatenate([one.mask for one in both]),
@@ -106,10 +106,10 @@ class InPlaceCache:
     def _grow(self) -> None:
         """Make room: by leaving out places at the beginning that no row uses any more, or with larger buffers."""
         unused = int(np.argmax(self.mask.any(axis=0)))
-        larger = self._shifted(self.length - unused, self.places if unused else 2 * self.places)
+        larger = self.shifted(self.length - unused, self.places if unused else 2 * self.places)
         vars(self).update(vars(larger))
 
-    def _shifted(self, length: int, places: int) -> "InPlaceCache":
+    def shifted(self, length: int, places: int) -> "InPlaceCache":
         """The last places of the past, or with padding before it, in buffers of so many."""
         kept = min(length, self.length)
         old, new = slice(self.length - kept, self.length), slice(length - kept, length)
@@ -118,7 +118,7 @@ class InPlaceCache:
             moved.buffers[name] = np.zeros((*buffer.shape[:2], places, buffer.shape[3]), buffer.dtype)
             moved.buffers[name][:, :, new] = buffer[:, :, old]
         moved.mask = np.zeros((len(self.mask), places), dtype=self.mask.dtype)
-        moved.origins = _own(*self.origins.shape[:2], places)
+        moved.origins = _own(len(self.origins), self.rows_per_source, places)
         moved.mask[:, new], moved.origins[:, :, new] = self.mask[:, old], self.origins[:, :, old]
         return moved
 

@@ -88,8 +88,9 @@ class Manifest:
     task: what it is for. family: the `model_type` it came from. source_vocabulary: ids a text may have, a source where
     there are two sides. source_positions, target_positions: the longest text or source, and the longest decoder row, in
     tokens, or no limit. generation: the checkpoint's options, resolved. labels: of classes or tags. pooling: of
-    embeddings. languages: where there are several. target: what its graphs are made for. precision: in what they compute.
-    tools: versions it was made with. source: SHA-256 of the checkpoint's files. files: SHA-256 of the bundle's other files. tensors: by name.
+    embeddings. languages: where there are several. target: what its graphs are made for. precision: in what they
+    compute. tools: versions it was made with. source: SHA-256 of the checkpoint's files. files: SHA-256 of the bundle's
+    other files. tensors: by name.
     """
 
     task: str

@@ -24,8 +24,9 @@ class SessionSettings:
 
     provider: a short name, or ONNX Runtime's own; several, with commas between them, are tried in order. lean: matrices
     stay in the mapped file, of which ONNX Runtime else keeps copies, transposed or in the order that its kernels like
-    best, and memory goes back to the system after each run. tuned: the graphs are made for this engine's CPU. options: of the provider, by its own names.
-    memory_limit: bytes that the process may have in memory while it runs texts, or no limit.
+    best, and memory goes back to the system after each run. tuned: the graphs are made for this engine's CPU. options:
+    of the provider, by its own names. memory_limit: bytes that the process may have in memory while it runs texts, or
+    no limit.
     """
 
     provider: str = "cpu"

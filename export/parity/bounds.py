@@ -18,8 +18,8 @@ FLOOR = 4.0
 EPSILON = float(np.finfo(np.float32).eps)
 # Up to so many positions, all cases are alike.
 SHORT = 64
-# Scores and logits below this, -inf among them, forbid, on engines of any precision; nothing else is as negative.
-_FORBIDDEN = -1e30
+# Scores and logits below this, -inf among them, forbid; nothing else is as negative. In float16 less has to do.
+_FORBIDDEN, _FORBIDDEN_HALF = -1e30, -1e4
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,11 @@ def distance(values: Array, truth: Array) -> float:
     """max|values - truth|; infinite as `Deviation.of` says."""
     if values.shape != truth.shape:
         return float("inf")
+    if values.dtype == np.float16:  # It has no number as small as that.
+        values = values.astype(np.float32)
     forbidden = truth < _FORBIDDEN
     if forbidden.any() or values.min(initial=0.0) < _FORBIDDEN:
-        if not np.array_equal(values < _FORBIDDEN, forbidden):
+        if (values[~forbidden] < _FORBIDDEN).any() or (values[forbidden] > _FORBIDDEN_HALF).any():
             return float("inf")
         values, truth = values[~forbidden], truth[~forbidden]
     if not np.isfinite(values).all():

@@ -145,7 +145,7 @@ class Gate:
         self.report.properties = proven + structures
         for each in self.report.properties:
             if not each.holds:
-                self.report.fail("properties", f"{each.graph}: no {each.name}: {each.detail}")
+                self.report.fail("properties", f"{each.graph}: no {each.name}: {each.detail}", each.module)
 
     def _range(self, graph: str) -> PropertyReport:
         cases = self.tensors.cases
@@ -182,10 +182,11 @@ class Gate:
 
     @property
     def _decoding(self) -> Engines:
-        """The reference of searches: it rounds activations if the graphs do on this machine."""
+        """The reference of searches: it rounds activations to steps if the graphs do on this machine."""
         if self.sides.unrounded is None:
             return self.sides.decoding
-        return self.sides.decoding if self.tensors.rounds else self.sides.unrounded
+        half = self.manifest.precision.name == "fp16"
+        return self.sides.unrounded if half or not self.tensors.rounds else self.sides.decoding
 
     def _encoded(self, lines: Sequence[str] | None) -> list[list[int]]:
         """Those texts that the model can read and go on from."""

@@ -8,7 +8,6 @@ from diptych.export.parity.bisection.bisect import bisect
 from diptych.export.parity.bisection.tuned import one_token
 from diptych.export.parity.bounds import MULTIPLE, Deviation
 from diptych.export.parity.compared import Compared
-from diptych.export.parity.levels.overflow import NAME as RANGE
 from diptych.export.parity.levels.tensors import Tensors, numbered_probes
 from diptych.export.parity.report import BisectionReport, PropertyReport
 from diptych.runtime import ports
@@ -18,7 +17,8 @@ def locate(compared: Compared, tensors: Tensors, properties: Sequence[PropertyRe
     """Bisect the first case that failed, or the last one if none did. Of a tuned graph one token of it is looked at."""
     bundle, sides = compared.bundle, compared.sides
     usual = tensors.first_usual_failure()
-    failing = usual or tensors.first_failure() or _out_of_range(properties)
+    broken = next((each for each in properties if each.module is not None), None)
+    failing = usual or tensors.first_failure() or (None if broken is None else (broken.graph, 0))
     graph, number = failing or (bundle.graphs[-1], len(tensors.cases) - 1)
     probes = numbered_probes(sides, bundle.manifest, compared.spec, tensors.cases, number)
     probe = next(probe for probe in probes if probe.graph == graph)
@@ -30,13 +30,9 @@ def locate(compared: Compared, tensors: Tensors, properties: Sequence[PropertyRe
     found = bisect(*engines, probe.feeds, graph=graph, case=probe.case, measure=measure)
     if tuned and found.module is None and failing:
         return replace(found, module=graph, note="; ".join([_aside(tensors, graph), found.note]))
+    if found.module is None and broken is not None:
+        return replace(found, module=broken.module, note=broken.detail)
     return found
-
-
-def _out_of_range(properties: Sequence[PropertyReport]) -> tuple[str, int] | None:
-    """The graph in which float16 overflows in the first cases."""
-    graphs = (each.graph for each in properties if each.name == RANGE and not each.holds)
-    return next(((graph, 0) for graph in graphs), None)
 
 
 def _aside(tensors: Tensors, graph: str) -> str:

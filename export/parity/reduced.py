@@ -68,7 +68,7 @@ class ReducedNetwork:
 
     def shaken(self) -> TorchFunctionMode:
         """As own, but what lies near the border between two steps may come to lie on its other side."""
-        return Products(self._all, shaken=True)
+        return Halves() if self._half else Products(self._all, shaken=True)
 
 
 class Products(TorchFunctionMode):

@@ -9,6 +9,7 @@ from diptych.runtime.graph import Array
 LARGEST = 127  # Of int8; -128 is left out, so that a weight and its negative are equally exact.
 BLOCK = 32  # Weights that share a scale in 4 bits, along the axis that a product sums over.
 _MIDDLE = 8  # Of 4 bits, stored as 0 to 15: what stands for zero.
+_AT_ONCE = 4096  # Rows, for what is computed of them takes several times their memory.
 _REACHES = tuple(sign * reach for reach in (8, 8.5, 9, 9.5, 10, 7) for sign in (-1, 1))
 
 
@@ -41,6 +42,11 @@ def to_int4(weight: Array) -> Reduced:
     Symmetric about 8, with the scale of the least squared error of a few for each block: as near as with a zero point
     of its own, which would take another byte. What the last block lacks is 8.
     """
+    parts = [_to_int4(weight[start : start + _AT_ONCE]) for start in range(0, len(weight), _AT_ONCE)]
+    return Reduced(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def _to_int4(weight: Array) -> tuple[Array, Array]:
     outputs, inputs = weight.shape
     blocks = -(-inputs // BLOCK)
     padded = np.zeros((outputs, blocks * BLOCK), np.float32)
@@ -54,7 +60,7 @@ def to_int4(weight: Array) -> Reduced:
         error = np.square((_rounded(grouped / tried) - _MIDDLE) * tried - grouped).sum(axis=2, keepdims=True)
         scale, least = np.where(error < least, tried, scale), np.minimum(error, least)
     numbers = _rounded(grouped / scale).astype(np.uint8)
-    return Reduced(numbers[..., ::2] | numbers[..., 1::2] << 4, scale[..., 0])
+    return numbers[..., ::2] | numbers[..., 1::2] << 4, scale[..., 0]
 
 
 def _rounded(scaled: Array) -> Array:

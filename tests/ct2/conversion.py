@@ -14,8 +14,8 @@ from safetensors.numpy import load_file
 Weights = Mapping[str, np.ndarray]
 
 
-def convert(checkpoint: Path, folder: Path, unknown: str = "<unk>") -> list[str]:
-    """Write the model into a new `folder`, and return its vocabulary, by id.
+def convert(checkpoint: Path, folder: Path, unknown: str = "<unk>", quantization: str = "float32") -> list[str]:
+    """Write the model into a new `folder`, in float32 or quantised, and return its vocabulary, by id.
 
     unknown: the token that stands for unknown words. An alignment is the mean over the heads of the last decoder layer.
     """
@@ -45,7 +45,7 @@ def convert(checkpoint: Path, folder: Path, unknown: str = "<unk>") -> list[str]
     spec.register_target_vocabulary(tokens)
     spec.config.unk_token = unknown
     spec.validate()
-    spec.optimize(quantization="float32")
+    spec.optimize(quantization=quantization)
     spec.save(str(folder))
     return tokens
 

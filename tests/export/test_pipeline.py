@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from diptych.export import ExportError, ParityError, TargetExistsError, export_checkpoint, pipeline, weights_file
-from diptych.export.graphs import GraphSpec
+from diptych.export.graph_spec import GraphSpec
 from diptych.export.source import Source
 from diptych.model import CheckpointError, CheckpointNotFoundError
 from diptych.runtime.bundle import Bundle
@@ -129,7 +129,7 @@ def test_digests_of_tensors_are_true(bart_bundle: Path) -> None:
     for name, entry in tensors.items():
         assert digest(weights[entry["offset"] : entry["offset"] + entry["length"]]) == entry["sha256"], name
         assert entry["length"] == 4 * int(np.prod(entry["shape"])), name
-        assert entry["offset"] % 4096 == 0, name
+        assert entry["offset"] % (4096 if entry["length"] >= 1 << 16 else 64) == 0, name
     assert max(entry["offset"] + entry["length"] for entry in tensors.values()) == len(weights)
 
 

@@ -12,7 +12,8 @@ from families.twins import SETTINGS, make_reference
 from parity.injection import Editor
 from parity.planting import FAULTS, A, B, plant, set_op
 
-from diptych.export.graphs import GraphSpec, graphs
+from diptych.export.graph_spec import GraphSpec
+from diptych.export.graphs import graphs
 from diptych.export.parity.bisection.bisect import bisect, layer_errors
 from diptych.export.parity.bisection.points import OnnxWatched, Point, TorchWatched
 from diptych.export.parity.report import BisectionReport

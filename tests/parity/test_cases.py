@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diptych.export import graphs
+from diptych.export import graph_spec
 from diptych.export.parity.levels.cases import FULL, QUICK, Case, Limits, padding_mask
 
 TINY = Limits(source=7, target=9, heads=4, cached=64, read=16)
@@ -14,10 +14,10 @@ SMALL = Limits(source=1024, target=1024, heads=16, cached=24_576, read=1024)
 
 
 def test_no_case_is_one_that_was_traced() -> None:
-    traced = graphs._SOURCES, graphs._SOURCE_LENGTH
+    traced = graph_spec.SOURCES, graph_spec.SOURCE_LENGTH
     for case in FULL:
         assert (case.sources, case.source_length) != traced
-        assert (case.past, case.new) != (graphs._PAST_LENGTH, graphs._TARGET_LENGTH)
+        assert (case.past, case.new) != (graph_spec.PAST_LENGTH, graph_spec.TARGET_LENGTH)
 
 
 @pytest.mark.parametrize("limits", [TINY, SMALL, LARGE], ids=["tiny", "small", "large"])

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import diptych.runtime as runtime
 from diptych.export import ExportError, export_checkpoint, pipeline
-from diptych.export.graphs import GraphSpec
+from diptych.export.graph_spec import GraphSpec
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.info_command import command as info
 from diptych.runtime.manifest import Manifest

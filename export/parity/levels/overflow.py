@@ -23,7 +23,7 @@ def prove_range(watched: OnnxWatched, probes: Iterable[Probe]) -> PropertyReport
     """The first value that is no number, in a few cases, and the module that makes it."""
     nodes = list(ir.load(watched.path).graph)
     made = [str(value.name) for node in nodes for value in node.outputs if value.dtype == ir.DataType.FLOAT16]
-    largest, where = 0.0, "no value is float16"
+    largest, where, module = 0.0, "no value is float16", ""
     for probe in list(probes)[:_CASES]:
         for start in range(0, len(made), _GROUP):
             names = made[start : start + _GROUP]
@@ -33,6 +33,8 @@ def prove_range(watched: OnnxWatched, probes: Iterable[Probe]) -> PropertyReport
                     module = watched.scopes.makers[name] or watched.path.name
                     largest, where = reached, f"{name} of {module} reaches {reached:.3g} ({probe.case})"
                 if not math.isfinite(reached):
-                    return PropertyReport(NAME, watched.path.name, holds=False, error=math.inf, detail=where)
+                    return PropertyReport(
+                        NAME, watched.path.name, holds=False, error=math.inf, detail=where, module=module
+                    )
     share = largest / float(np.finfo(np.float16).max)
     return PropertyReport(NAME, watched.path.name, holds=True, error=share, detail=where)

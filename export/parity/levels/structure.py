@@ -90,7 +90,7 @@ def _kernel(inside: set[ir.Node], layer: str, scopes: dict[ir.Node, list[str]]) 
 
 
 def _made_by(node: ir.Node) -> list[ir.Node]:
-    made = [value.producer() for value in node.inputs if value is not None]
+    made = [_rounded_from(value).producer() for value in node.inputs if value is not None]
     return [each for each in made if each is not None]
 
 

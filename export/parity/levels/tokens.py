@@ -95,7 +95,7 @@ def compare_tokens(
     )
 
 
-def failures(report: TokensReport, share: float) -> list[str]:
+def failures(report: TokensReport, share: float = NEAR_TIES["fp32"]) -> list[str]:
     """What of it the gate does not let pass: of each search the first fault, and more near-ties than this share."""
     found = []
     for search in report.searches:
@@ -106,7 +106,9 @@ def failures(report: TokensReport, share: float) -> list[str]:
                 f"token {first.place} is {first.ours}, expected {first.reference}, {first.margin:.1e} apart"
             )
         if search.near_ties > max(1, share * search.texts):
-            found.append(f"{search.name}: {search.near_ties} near-ties in {search.texts} sources, at most {share:.0%}")
+            found.append(
+                f"{search.name}: {search.near_ties} near-ties in {search.texts} sources, at most {100 * share:.0f} %"
+            )
     return found
 
 
