@@ -16,6 +16,7 @@ from diptych.runtime.graph import Array, Graph
 from diptych.runtime.manifest import PORTABLE, Manifest
 from diptych.runtime.memory_limit import MemoryLimit, Sizes
 from diptych.runtime.tokens import Tokens
+from diptych.runtime.workers import in_turn
 
 _INPUTS = (ports.INPUT_IDS, ports.ATTENTION_MASK, ports.TOKEN_TYPE_IDS)
 
@@ -24,15 +25,17 @@ class Encoder:
     """Texts in batches of like length, padded on the right; out comes each text's own, without padding."""
 
     def __init__(
-        self, graph: Graph, manifest: Manifest, memory: MemoryLimit | None = None, *, threads: int = 0
+        self, graph: Graph, manifest: Manifest, memory: MemoryLimit | None = None, *, threads: int = 0, workers: int = 1
     ) -> None:
-        """memory: what batches fit in. threads: of the graph's session, 0 = one per core.
+        """memory: what batches fit in. threads: of the graph's session, 0 = one per core. workers: batches that run at
+        the same time.
 
         Raises BundleError if the graph wants more than a text.
         """
         self.graph = graph
         self.manifest = manifest
         self.memory = memory
+        self.workers = 1 if memory is not None else workers
         cores = threads or os.cpu_count() or 1
         self.most_tokens = None if manifest.target == PORTABLE else cores * TOKENS_OF_A_CORE
         unknown = [name for name in graph.inputs if name not in _INPUTS]
@@ -48,8 +51,12 @@ class Encoder:
         Where the graph is made for a CPU, batches are no larger than its caches. Raises OptionError for a wrong batch
         size.
         """
-        for batch in of_like_length([len(text.ids) for text in texts], batch_size, batch_tokens, self._together):
-            outputs = self.graph.run(self._feeds([texts[number] for number in batch]))
+        batches = of_like_length([len(text.ids) for text in texts], batch_size, batch_tokens, self._together)
+
+        def read(batch: list[int]) -> tuple[list[int], dict[str, Array]]:
+            return batch, self.graph.run(self._feeds([texts[number] for number in batch]))
+
+        for batch, outputs in in_turn(read, batches, self.workers):
             for row, number in enumerate(batch):
                 yield number, {name: self._own(name, value[row], texts[number]) for name, value in outputs.items()}
 

@@ -20,7 +20,7 @@ class _KeyValue(click.ParamType[tuple[str, str]]):
 
 
 def provider_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--provider`, `--strict-provider`, `--provider-option`, `--threads`: as `settings`."""
+    """`--provider`, `--strict-provider`, `--provider-option`, `--threads`, `--workers`: as `settings`."""
 
     @click.option(
         "--provider",
@@ -39,6 +39,9 @@ def provider_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="An option of the provider, by its own name; may be repeated.",
     )
     @click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0 is one per core.")
+    @click.option(
+        "--workers", type=click.IntRange(min=1), default=1, help="Batches at a time, each with so many threads."
+    )
     @functools.wraps(command)
     def with_settings(
         *arguments: Any,
@@ -46,10 +49,15 @@ def provider_options(command: Callable[..., Any]) -> Callable[..., Any]:
         strict_provider: bool,
         provider_option: tuple[tuple[str, str], ...],
         threads: int,
+        workers: int,
         **rest: Any,
     ) -> Any:
         settings = settings_for(
-            provider, threads=threads, strict_provider=strict_provider, provider_options=dict(provider_option)
+            provider,
+            threads=threads,
+            workers=workers,
+            strict_provider=strict_provider,
+            provider_options=dict(provider_option),
         )
         return command(*arguments, settings=settings, **rest)
 

@@ -22,7 +22,8 @@ OpenedT = TypeVar("OpenedT")
 class SessionSettings:
     """How sessions are made: the provider, intra-op threads (0 = one per core), and whether the CPU may help out.
 
-    provider: a short name, or ONNX Runtime's own; several, with commas between them, are tried in order. lean: matrices
+    provider: a short name, or ONNX Runtime's own; several, with commas between them, are tried in order. workers:
+    batches that run at the same time, each with so many threads; one where memory has a limit. lean: matrices
     stay in the mapped file, of which ONNX Runtime else keeps copies, transposed or in the order that its kernels like
     best, and memory goes back to the system after each run. tuned: the graphs are made for this engine's CPU. options:
     of the provider, by its own names. memory_limit: bytes that the process may have in memory while it runs texts, or
@@ -32,6 +33,7 @@ class SessionSettings:
     provider: str = "cpu"
     threads: int = 0
     strict: bool = False
+    workers: int = 1
     lean: bool = False
     tuned: bool = False
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -42,6 +44,7 @@ def settings_for(
     provider: str | Sequence[str] = "cpu",
     *,
     threads: int = 0,
+    workers: int = 1,
     strict_provider: bool = False,
     provider_options: Mapping[str, Any] | None = None,
     memory_limit: int | None = None,
@@ -49,9 +52,11 @@ def settings_for(
     """The settings that a call's arguments mean; several providers may come as a list. Raises OptionError."""
     if type(threads) is not int or threads < 0:
         raise OptionError(f"threads is {threads!r}; expected a whole number, 0 for one per core")
+    if type(workers) is not int or workers < 1:
+        raise OptionError(f"workers is {workers!r}; expected a whole number from 1")
     names = provider if isinstance(provider, str) else ",".join(provider)
     options = dict(provider_options or {})
-    return SessionSettings(names, threads, strict_provider, options=options, memory_limit=memory_limit)
+    return SessionSettings(names, threads, strict_provider, workers, options=options, memory_limit=memory_limit)
 
 
 def short_name(provider: str) -> str:

@@ -94,7 +94,8 @@ class PropertyReport:
     """One property of the architecture in one graph.
 
     error: the largest change where there must be none, in units of what may change by rounding: 1 is the bound; of a
-    property that demands a change, what is demanded over what was seen. exempt: why it need not hold, if so. module: which breaks it, if that is known.
+    property that demands a change, what is demanded over what was seen. exempt: why it need not hold, if so. module:
+    which breaks it, if that is known.
     """
 
     name: str

@@ -58,7 +58,7 @@ def reading_cells(
     bundle: Bundle, settings: SessionSettings, batches: Sequence[int], lengths: Sequence[int] | None
 ) -> list[ReadingCell]:
     """Raises OptionError for a length that the model cannot read."""
-    encoder = Encoder(bundle.model(settings), bundle.manifest)
+    encoder = Encoder(bundle.model(settings), bundle.manifest, threads=settings.threads, workers=settings.workers)
     longest = encoder.longest
     chosen = lengths or [min(LENGTH, longest or LENGTH)]
     if longest is not None and max(chosen) > longest:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from diptych.runtime.generation.history import History
 from diptych.runtime.generation.loop import decode
 from diptych.runtime.generation.options import GenerationOptions
 from diptych.runtime.generation.plan import Plan
-from diptych.runtime.generation.requests import Request, Room, Waiting
+from diptych.runtime.generation.requests import Request, Room, Waiting, share
 from diptych.runtime.generation.scoring import Scored, score_targets
 from diptych.runtime.generation.speculation import Lookup, speculate
 from diptych.runtime.generation.steps import Hypothesis, Progress, Search
@@ -24,6 +25,7 @@ from diptych.runtime.manifest import Manifest
 from diptych.runtime.memory_limit import MemoryLimit
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.tokenizer import Tokenizer
+from diptych.runtime.workers import in_turn
 
 OnStep = Callable[[Progress], bool | None]
 
@@ -40,13 +42,18 @@ class Generator:
         manifest: Manifest,
         tokenizer: Tokenizer | None = None,
         memory: MemoryLimit | None = None,
+        workers: int = 1,
     ) -> None:
-        """tokenizer: of what is generated, which options that are about text need. memory: what batches fit in."""
+        """tokenizer: of what is generated, which options that are about text need. memory: what batches fit in.
+
+        workers: batches that are decoded at the same time, on threads of their own.
+        """
         self.decoder = decoder
         self._any: Decoder[Any] = decoder  # Whatever its states are.
         self.manifest = manifest
         self.tokenizer = tokenizer
         self.memory = memory
+        self.workers = workers
         self.defaults = GenerationOptions.from_mapping(manifest.generation)
         self.vocab_size = int(decoder.decoder.outputs[ports.LOGITS][-1])
 
@@ -96,9 +103,28 @@ class Generator:
         room = plan.room(batch_size, batch_tokens)
         if plan.options.alternatives is not None:
             return {request.number: self._alternatives(plan, request, room, on_step) for request in requests}
+        workers = min(self.workers, len(requests))
+        # Who is told of each step is told by one, a grammar remembers what was said, a limit is for one batch.
+        if workers <= 1 or on_step is not None or plan.grammar is not None or self.memory is not None:
+            return self._decoded(plan, requests, room, on_step)
+        stop, own = Event(), room.shared(workers)
+        parts = in_turn(lambda part: self._decoded(plan, part, own, stop=stop), share(requests, workers), workers, stop)
+        return {number: hypotheses for found in parts for number, hypotheses in found.items()}
+
+    def _decoded(
+        self,
+        plan: Plan,
+        requests: Sequence[Request],
+        room: Room,
+        on_step: OnStep | None = None,
+        stop: Event | None = None,
+    ) -> dict[int, list[Hypothesis]]:
+        """All of them, or some, where nobody waits any more."""
         found: dict[int, list[Hypothesis]] = {}
         for search, _ in self._steps(plan, requests, room, on_step):
             found |= dict(search.take_finished())
+            if stop is not None and stop.is_set():
+                break
         return found
 
     def stream(self, source: Sequence[int], *, target_prefix: Sequence[int] = (), **options: Any) -> Iterator[int]:
@@ -235,7 +261,7 @@ def open_generator(bundle: Bundle, settings: SessionSettings) -> Generator:
     decoder = bundle.decoder(settings)
     graphs = [decoder.decoder, *([] if decoder.encoder is None else [decoder.encoder])]
     memory = MemoryLimit.of(settings.memory_limit, graphs, bundle.folder / ports.WEIGHTS_FILE)
-    return Generator(decoder, bundle.manifest, tokenizer, memory)
+    return Generator(decoder, bundle.manifest, tokenizer, memory, settings.workers)
 
 
 def _watch(search: Search, on_step: OnStep) -> Callable[[History], list[int]]:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from diptych.runtime.generation.history import Begun
 from diptych.runtime.memory_limit import MemoryLimit, Sizes
@@ -54,6 +54,11 @@ class Room:
             return False
         return self.memory is None or self.memory.fits(self.sizes(requests))
 
+    def shared(self, workers: int) -> "Room":
+        """What each of so many has, that run at the same time."""
+        tokens = None if self.batch_tokens is None else -(-self.batch_tokens // workers)
+        return replace(self, batch_size=-(-self.batch_size // workers), batch_tokens=tokens)
+
     def sizes(self, requests: Sequence[Request]) -> Sizes:
         return Sizes(
             len(requests),
@@ -62,6 +67,12 @@ class Room:
             row=max(len(request.prompt) + request.limit for request in requests),
             rows_per_source=self.rows_per_source,
         )
+
+
+def share(requests: Sequence[Request], workers: int) -> list[list[Request]]:
+    """As many for each, of all lengths."""
+    by_length = sorted(requests, key=lambda request: request.length)
+    return [by_length[first::workers] for first in range(workers)]
 
 
 class Waiting:

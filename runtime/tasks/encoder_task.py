@@ -46,7 +46,9 @@ class EncoderTask(ABC, Generic[TextT, OptionsT, SeenT, ResultT]):
         tokenizer = Tokenizer(bundle.folder / ports.TOKENIZER_FILE, bundle.manifest.tokens.unknown)
         graph = bundle.model(settings)
         memory = MemoryLimit.of(settings.memory_limit, [graph], bundle.folder / ports.WEIGHTS_FILE)
-        return cls(tokenizer, Encoder(graph, bundle.manifest, memory))
+        return cls(
+            tokenizer, Encoder(graph, bundle.manifest, memory, threads=settings.threads, workers=settings.workers)
+        )
 
     @overload
     def __call__(self, texts: TextT, /, **options: Any) -> ResultT: ...
