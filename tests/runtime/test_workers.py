@@ -36,9 +36,10 @@ def test_nothing_to_do() -> None:
 
 
 def test_an_error_stops_the_others() -> None:
-    stop, ended = threading.Event(), threading.Event()
+    stop, ended, both = threading.Event(), threading.Event(), threading.Barrier(2, timeout=30)
 
     def work(item: int) -> int:
+        both.wait()
         if item == 0:
             raise ValueError("the first")
         assert stop.wait(30), "nobody told it to stop"
@@ -80,7 +81,7 @@ def test_steps_are_told_by_one_thread(bundle: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5, True])
 def test_what_is_no_number_of_workers_is_refused(bundle: Path, workers: Any) -> None:
-    with pytest.raises(OptionError, match="workers is .*; expected a whole number from 1"):
+    with pytest.raises(OptionError, match=r"workers is .*; expected a whole number from 1"):
         load_generator(bundle, workers=workers)
 
 
