@@ -10,14 +10,18 @@ import numpy as np
 from harness.checkpoints import GEOMETRIES
 from harness.comparison import chosen, compare, options
 from harness.measure import Settings
-from harness.system import Cell, System
+from harness.system import Cell, System, with_workers
 
 LENGTH = 128
 OURS, CT2, ORT = "diptych_bundle:Encoding", "ctranslate2_model:Encoding", "onnxruntime_bert:Encoding"
 SYSTEMS = (
     System("diptych portable", OURS, "fp32", ("--task", "embed")),
-    System("diptych cpu", OURS, "fp32", ("--task", "embed", "--target", "cpu")),
-    System("diptych cpu int8", OURS, "int8", ("--task", "embed", "--target", "cpu", "--precision", "int8")),
+    *with_workers(
+        [
+            System("diptych cpu", OURS, "fp32", ("--task", "embed", "--target", "cpu")),
+            System("diptych cpu int8", OURS, "int8", ("--task", "embed", "--target", "cpu", "--precision", "int8")),
+        ]
+    ),
     System("ctranslate2", CT2, "fp32", ("float32",)),
     System("ctranslate2 int8", CT2, "int8", ("int8",)),
     System("onnxruntime", ORT, "fp32", ("fp32",)),

@@ -17,16 +17,20 @@ from harness import tables
 from harness.comparison import chosen, compare, options
 from harness.folders import ROOT
 from harness.measure import Settings
-from harness.system import Cell, System
+from harness.system import Cell, System, with_workers
 
 EXAMPLE = ROOT / "examples" / "eng-fra"
 OURS, CT2 = "diptych_bundle:Text", "ctranslate2_model:Text"
 SYSTEMS = (
     System("diptych portable", OURS),
-    System("diptych cpu", OURS, "fp32", ("--target", "cpu")),
-    System("diptych cpu int8", OURS, "int8", ("--target", "cpu", "--precision", "int8")),
-    System("ctranslate2", CT2, "fp32", ("float32",)),
-    System("ctranslate2 int8", CT2, "int8", ("int8",)),
+    *with_workers(
+        [
+            System("diptych cpu", OURS, "fp32", ("--target", "cpu")),
+            System("diptych cpu int8", OURS, "int8", ("--target", "cpu", "--precision", "int8")),
+            System("ctranslate2", CT2, "fp32", ("float32",)),
+            System("ctranslate2 int8", CT2, "int8", ("int8",)),
+        ]
+    ),
 )
 
 

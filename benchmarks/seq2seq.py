@@ -12,16 +12,20 @@ import numpy as np
 from harness.checkpoints import EOS, GEOMETRIES
 from harness.comparison import chosen, compare, options
 from harness.measure import Settings
-from harness.system import Cell, System
+from harness.system import Cell, System, with_workers
 
 SOURCE, NEW = 32, 64
 OURS, CT2 = "diptych_bundle:Generation", "ctranslate2_model:Translation"
 SYSTEMS = (
     System("diptych portable", OURS),
-    System("diptych cpu", OURS, "fp32", ("--target", "cpu")),
-    System("diptych cpu int8", OURS, "int8", ("--target", "cpu", "--precision", "int8")),
-    System("ctranslate2", CT2, "fp32", ("float32",)),
-    System("ctranslate2 int8", CT2, "int8", ("int8",)),
+    *with_workers(
+        [
+            System("diptych cpu", OURS, "fp32", ("--target", "cpu")),
+            System("diptych cpu int8", OURS, "int8", ("--target", "cpu", "--precision", "int8")),
+            System("ctranslate2", CT2, "fp32", ("float32",)),
+            System("ctranslate2 int8", CT2, "int8", ("int8",)),
+        ]
+    ),
     System("transformers", "torch_model:Translation"),
     System("optimum", "optimum_model:Translation", environment="optimum"),
 )

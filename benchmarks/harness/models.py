@@ -16,7 +16,7 @@ def prepared(
     """Each system's model of a size, and why those failed that have none. A bundle that was given is taken as it is."""
     models, failed = {}, {}
     for system in systems:
-        folder = system.bundle or MODELS / size / f"{system.name}{_edition(system)}"
+        folder = system.bundle or MODELS / size / f"{system.model}{_edition(system)}"
         if not folder.exists():
             print(f"{system.name}: preparing {size}", file=sys.stderr)
             unfinished = folder.with_name(f"{folder.name}.unfinished")

@@ -28,12 +28,12 @@ class Worker:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*_program(system), "serve", system.adapter, str(model), str(threads)],
+                [*_program(system), "serve", system.adapter, str(model), *map(str, system.shared(threads))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
                 text=True,
-                env=_environment(threads),
+                env=_environment(system.shared(threads)[0]),
             )
         self.pid = self._process.pid
         self.versions: dict[str, str] = self._reply()["versions"]

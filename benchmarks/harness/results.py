@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from harness.machine import machine
 from harness.measure import Measured, Settings
-from harness.system import Cell, System
+from harness.system import WORKERS, Cell, System
 
 
 class Ratio(NamedTuple):
@@ -29,11 +29,15 @@ def ratio(peer: Sequence[float], ours: Sequence[float]) -> Ratio:
 
 
 def ratio_of_cell(cell: dict[str, Any], ours: str, peer: str) -> Ratio | None:
-    """Of a cell of the file; None if one of the two has no numbers there."""
-    systems = cell["systems"]
-    if not (ours in systems and peer in systems):
-        return None
-    return ratio(systems[peer]["seconds"], systems[ours]["seconds"])
+    """Of a cell of the file, each in the faster of its ways there; None if one of the two has no numbers."""
+    both = [_fastest(cell["systems"], name) for name in (peer, ours)]
+    return ratio(both[0], both[1]) if both[0] and both[1] else None
+
+
+def _fastest(systems: dict[str, Any], name: str) -> Sequence[float]:
+    """The seconds of a system, with threads or with workers; none if it has none."""
+    ways = [systems[way]["seconds"] for way in (name, name + WORKERS) if way in systems]
+    return min((seconds for seconds in ways if seconds), key=median, default=[])
 
 
 def geometric_mean(values: Sequence[float]) -> float:

@@ -2,12 +2,14 @@
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 # Where all texts are given in one call, so many are decoded together.
 TEXTS_AT_A_TIME = 64
+# What the names of systems end with that decode several parts of a batch at a time, a thread for each.
+WORKERS = ", workers"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,15 @@ class System:
     options: tuple[str, ...] = ()
     environment: str = ""
     bundle: Path | None = None
+
+    @property
+    def model(self) -> str:
+        """What its model is kept as: however it runs, it is the same."""
+        return self.name.removesuffix(WORKERS)
+
+    def shared(self, threads: int) -> tuple[int, int]:
+        """How it uses so many threads: those of one worker, and workers."""
+        return (1, threads) if self.name.endswith(WORKERS) else (threads, 1)
 
     @property
     def ours(self) -> bool:
@@ -68,10 +79,16 @@ class Adapter(Protocol):
     def prepare(checkpoint: Path, folder: Path, options: Sequence[str]) -> None:
         """Write the checkpoint in the engine's own format into a folder that is not there yet."""
 
-    def __init__(self, folder: Path, threads: int) -> None: ...
+    def __init__(self, folder: Path, threads: int) -> None:
+        """Where it can have workers, a third argument says how many, each with so many threads."""
 
     def work(self, inputs: Sequence[Any], beams: int, new_tokens: int) -> Work:
         """Greedy search with one beam. new_tokens: as `Cell` has them."""
+
+
+def with_workers(systems: Sequence[System]) -> list[System]:
+    """Each of them twice, with threads within operators and with workers."""
+    return [replace(system, name=system.name + end) for system in systems for end in ("", WORKERS)]
 
 
 def adapter(name: str) -> type[Adapter]:

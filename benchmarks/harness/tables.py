@@ -5,6 +5,7 @@ from statistics import median
 from typing import Any
 
 from harness.results import Ratio, geometric_mean, ratio_of_cell
+from harness.system import WORKERS
 
 _MEGABYTE = 1e6
 
@@ -20,9 +21,9 @@ def pairs(results: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (ours, peer)
         for ours, own in systems.items()
-        if own["ours"]
+        if own["ours"] and not ours.endswith(WORKERS)
         for peer, other in systems.items()
-        if not other["ours"] and other["precision"] == own["precision"]
+        if not other["ours"] and not peer.endswith(WORKERS) and other["precision"] == own["precision"]
     ]
 
 

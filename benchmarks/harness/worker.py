@@ -2,7 +2,7 @@
 
 Command lines:
 python -m harness.worker prepare ADAPTER CHECKPOINT FOLDER [OPTION ...]
-python -m harness.worker serve ADAPTER FOLDER THREADS
+python -m harness.worker serve ADAPTER FOLDER THREADS WORKERS
 """
 
 import json
@@ -17,11 +17,12 @@ from typing import Any, TextIO
 from harness.system import adapter
 
 
-def serve(name: str, folder: Path, threads: int, replies: TextIO) -> None:
+def serve(name: str, folder: Path, shares: list[int], replies: TextIO) -> None:
     kind = adapter(name)
     told: dict[str, Any] = {"versions": {package: version(package) for package in kind.packages}}
     _say(replies, told)
-    model = kind(folder, threads)
+    threads, workers = shares
+    model = kind(folder, threads) if workers == 1 else kind(folder, threads, workers)  # type: ignore[call-arg]
     _say(replies, {})
     for line in sys.stdin:
         asked = json.loads(line)
@@ -53,8 +54,8 @@ def main() -> None:
     match sys.argv[1:]:
         case ["prepare", name, checkpoint, folder, *options]:
             adapter(name).prepare(Path(checkpoint), Path(folder), options)
-        case ["serve", name, folder, threads]:
-            serve(name, Path(folder), int(threads), replies)
+        case ["serve", name, folder, *shares]:
+            serve(name, Path(folder), list(map(int, shares)), replies)
         case _:
             sys.exit(__doc__)
 

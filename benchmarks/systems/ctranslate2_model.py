@@ -23,14 +23,22 @@ class Translation:
 
         TransformersConverter(str(checkpoint)).convert(str(folder), quantization=options[0])
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        self.translator = ctranslate2.Translator(str(folder), device="cpu", inter_threads=1, intra_threads=threads)
+    def __init__(self, folder: Path, threads: int, workers: int = 1) -> None:
+        self.translator = ctranslate2.Translator(
+            str(folder), device="cpu", inter_threads=workers, intra_threads=threads
+        )
+        self.workers = workers
+
+    def share(self, count: int) -> int:
+        """Of so many in a batch, how many for each worker."""
+        return -(-count // self.workers)
 
     def work(self, inputs: Sequence[Sequence[int]], beams: int, new_tokens: int) -> Work:
         # It takes and gives tokens; these are made of ids, and ids of them, while the clock stands.
         tokens = [[_token(index) for index in row] for row in inputs]
+        search: dict[str, Any] = {"beam_size": beams, "max_decoding_length": new_tokens}
         return Work(
-            lambda: self.translator.translate_batch(tokens, beam_size=beams, max_decoding_length=new_tokens),
+            lambda: self.translator.translate_batch(tokens, max_batch_size=self.share(len(tokens)), **search),
             lambda results: [[_index(token) for token in result.hypotheses[0]] for result in results],
         )
 
@@ -47,14 +55,16 @@ class Text(Translation):
         convert(checkpoint, folder, quantization=options[0])
         shutil.copy(checkpoint / "tokenizer.json", folder)
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        super().__init__(folder, threads)
+    def __init__(self, folder: Path, threads: int, workers: int = 1) -> None:
+        super().__init__(folder, threads, workers)
         self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     def work(self, inputs: Sequence[str], beams: int, new_tokens: int) -> Work:
         def translate() -> list[str]:
             sources = [encoding.tokens for encoding in self.tokenizer.encode_batch(list(inputs))]
-            results = self.translator.translate_batch(sources, beam_size=beams, max_batch_size=TEXTS_AT_A_TIME)
+            results = self.translator.translate_batch(
+                sources, beam_size=beams, max_batch_size=self.share(TEXTS_AT_A_TIME)
+            )
             ids = [[self.tokenizer.token_to_id(token) for token in result.hypotheses[0]] for result in results]
             return [text.strip() for text in self.tokenizer.decode_batch(ids)]
 

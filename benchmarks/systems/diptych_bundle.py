@@ -24,8 +24,8 @@ class Generation:
         command = [sys.executable, "-c", _COMMAND, "export", str(checkpoint), str(folder), "--no-verify", *options]
         subprocess.run(command, check=True)
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        self.generator = load_generator(folder, threads=threads)
+    def __init__(self, folder: Path, threads: int, workers: int = 1) -> None:
+        self.generator = load_generator(folder, threads=threads, workers=workers)
 
     def work(self, inputs: Sequence[Sequence[int]], beams: int, new_tokens: int) -> Work:
         return Work(
@@ -37,8 +37,8 @@ class Generation:
 class Text(Generation):
     """Texts in, texts out, tokenizers included; all texts in one call."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        self.translate = load(folder, threads=threads)
+    def __init__(self, folder: Path, threads: int, workers: int = 1) -> None:
+        self.translate = load(folder, threads=threads, workers=workers)
 
     def work(self, inputs: Sequence[str], beams: int, new_tokens: int) -> Work:
         return Work(lambda: self.translate(inputs, num_beams=beams, batch_size=TEXTS_AT_A_TIME), lambda texts: texts)
@@ -47,8 +47,8 @@ class Text(Generation):
 class Encoding(Generation):
     """Encoders, ids in; of each text, the mean of its states."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        self.encoder = load(folder, threads=threads).encoder
+    def __init__(self, folder: Path, threads: int, workers: int = 1) -> None:
+        self.encoder = load(folder, threads=threads, workers=workers).encoder
 
     def work(self, inputs: Sequence[Sequence[int]], beams: int, new_tokens: int) -> Work:
         texts = [_tokens(row) for row in inputs]
