@@ -64,6 +64,7 @@ def describe(bundle: Bundle, settings: SessionSettings) -> dict[str, Any]:
         "task": manifest.task,
         "family": manifest.family,
         "parameters": _parameters(manifest),
+        "target": manifest.target,
         "precision": asdict(manifest.precision),
         "tokens": asdict(manifest.tokens),
         "source_positions": manifest.source_positions,
@@ -99,6 +100,7 @@ def _show(facts: dict[str, Any]) -> None:
         if facts[key] not in (None, {}):
             table.add_row(key.replace("_", " "), _inline(facts[key]))
     table.add_row("parameters", f"{facts['parameters']:,} in {ports.WEIGHTS_FILE}")
+    table.add_row("target", facts["target"])
     table.add_row("precision", told_precision(facts["precision"]))
     for name, graph in facts["graphs"].items():
         table.add_row(name, "\n".join(["in", *_ports(graph["inputs"]), "out", *_ports(graph["outputs"])]))

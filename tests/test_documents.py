@@ -22,6 +22,7 @@ DOCUMENTS = (
     "docs/constrained.md",
     "docs/corpora.md",
     "docs/bench.md",
+    "docs/faster.md",
     "docs/providers.md",
     "docs/bundle.md",
 )

@@ -19,7 +19,7 @@ NEW_TOKENS = 12
 SOURCE_LENGTHS = (1, *(2 + index % 29 for index in range(101)))
 # At most so many of the decoded sources may be near-ties, or one. Where numbers are rounded to steps, rounding in
 # float32 may take some to the next one; in int4, machines round activations each in its way.
-NEAR_TIES = {"fp32": 0.01, "fp16": 0.1, "int8": 0.1, "int4": 0.5}
+NEAR_TIES = {"fp32": 0.01, "fp16": 0.1, "int8": 0.25, "int4": 0.5}
 # Whatever the checkpoint's defaults: chance decides nothing, texts stop nothing, and every token is a step.
 PLAIN: dict[str, Any] = {"do_sample": False, "stop_strings": (), "prompt_lookup_num_tokens": None}
 SEARCHES: dict[str, dict[str, Any]] = {
