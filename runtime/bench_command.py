@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +193,7 @@ def _describe(bundle: Bundle, cells: Sequence[Cell]) -> dict[str, Any]:
         "folder": str(bundle.folder),
         "task": manifest.task,
         "family": manifest.family,
-        "parameters": sum(prod(entry.shape) for entry in manifest.tensors.values()),
+        "parameters": manifest.parameters,
         "precision": manifest.precision.name,
         "weights_bytes": (bundle.folder / ports.WEIGHTS_FILE).stat().st_size,
         "file_bytes": sum(path.stat().st_size for path in bundle.folder.iterdir() if path.is_file()),

@@ -137,17 +137,19 @@ class InPlaceDecoder:
 
     def _run(self, state: InPlaceState, ids: Array, keep: int, count: int = 1) -> Array:
         """Append ids [R, T]; logits [R, keep, V] after the last. A graph that fails leaves the state as it was."""
-        length, last = state.cache.length, ids.shape[1] - keep
+        last, done = ids.shape[1] - keep, 0
         told, looked = [], []
         try:
             for place in range(ids.shape[1]):
                 step = self._step(state, ids[:, place], count)
+                done += 1
                 if place >= last:
                     told.append(step.logits.copy())
                 if step.attention is not None:
                     looked.append(step.attention.copy())
         except Exception:
-            state.cache.trim(length)
+            # Places before these may have been left out meanwhile.
+            state.cache.trim(state.cache.length - done)
             raise
         state.attention = np.concatenate(looked, axis=3) if looked else None
         return np.stack(told, axis=1) if told else ids[:, :0]
@@ -211,7 +213,7 @@ class _Step:
         self._bound.feed(ports.DECODER_ATTENTION_MASK, np.ascontiguousarray(cache.mask[:, : cache.length + 1]))
         self._bound.feed(ports.CACHE_INDIRECTION, cache.origins)
         self._bound.run()
-        check(self._sums)
 
     def ranked(self, asked: Array) -> Ranked:
+        check(self._sums)
         return Ranked(self._tokens.copy(), self._values.copy(), self._sums.copy(), self.logits[:, asked])

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from rich.table import Table
 from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.console import debug_option
-from diptych.runtime.manifest import Manifest
 from diptych.runtime.provider_options import provider_options
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.sessions import placement
@@ -63,7 +61,7 @@ def describe(bundle: Bundle, settings: SessionSettings) -> dict[str, Any]:
         "folder": str(bundle.folder),
         "task": manifest.task,
         "family": manifest.family,
-        "parameters": _parameters(manifest),
+        "parameters": manifest.parameters,
         "target": manifest.target,
         "precision": asdict(manifest.precision),
         "tokens": asdict(manifest.tokens),
@@ -110,13 +108,6 @@ def _show(facts: dict[str, Any]) -> None:
     table.add_row("files", "\n".join(f"{size:>12,}  {name}" for name, size in facts["files"].items()))
     table.add_row("verified", facts["verdict"])
     Console(highlight=False, markup=False).print(table)
-
-
-def _parameters(manifest: Manifest) -> int:
-    """Weights in 4 bits lie two in a byte; scales are none."""
-    scales = (".weight.scale", ".table.scale")
-    weights = [entry for name, entry in manifest.tensors.items() if not name.endswith(scales)]
-    return sum(prod(entry.shape) * (2 if entry.dtype == "UINT8" else 1) for entry in weights)
 
 
 def told_precision(precision: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -14,6 +15,7 @@ FORMAT_VERSION = 2
 FUNCTIONS = ("softmax", "sigmoid", "none")
 POOLINGS = ("mean", "cls", "max", "last")
 PORTABLE, CPU_TARGET = TARGETS = ("portable", "cpu")
+_SCALES = (".weight.scale", ".table.scale")
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
 
 T = TypeVar("T")
@@ -115,6 +117,12 @@ class Manifest:
     def weights_size(self) -> int:
         """Bytes in `weights.data`."""
         return max((entry.offset + entry.length for entry in self.tensors.values()), default=0)
+
+    @property
+    def parameters(self) -> int:
+        """Weights in 4 bits lie two in a byte; scales are none."""
+        weights = [entry for name, entry in self.tensors.items() if not name.endswith(_SCALES)]
+        return sum(prod(entry.shape) * (2 if entry.dtype == "UINT8" else 1) for entry in weights)
 
     def write(self, folder: Path) -> None:
         text = json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False)

@@ -18,18 +18,27 @@ def in_turn(
 ) -> Iterator[ResultT]:
     """The results of work on items, in the items' order; no more than `workers` are under way, or done and not taken.
 
-    stop: set where nobody waits for results any more, for work that can end early.
+    stop: set where some work failed or nobody waits for results any more, for work that can end early.
     """
     if workers == 1:
         yield from map(work, items)
         return
+
+    def watched(item: ItemT) -> ResultT:
+        try:
+            return work(item)
+        except BaseException:
+            if stop is not None:
+                stop.set()
+            raise
+
     running: deque[Future[ResultT]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for item in items:
                 if len(running) == workers:
                     yield running.popleft().result()
-                running.append(pool.submit(work, item))
+                running.append(pool.submit(watched, item))
             while running:
                 yield running.popleft().result()
         finally:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 # Where all texts are given in one call, so many are decoded together.
 TEXTS_AT_A_TIME = 64
 # What the names of systems end with that decode several parts of a batch at a time, a thread for each.
-WORKERS = ", workers"
+WORKERS = " workers"
 
 
 @dataclass(frozen=True)

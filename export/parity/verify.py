@@ -168,6 +168,12 @@ def with_bundle(bundle: Bundle, other: Bundle, settings: SessionSettings) -> Com
             f"{bundle.folder} is in {ours}, {other.folder} in {theirs}: they differ on purpose; verify each against "
             "the checkpoint"
         )
+    ours, theirs = bundle.manifest.target, other.manifest.target
+    if ours != theirs:
+        raise BundleError(
+            f"{bundle.folder} is made for {ours}, {other.folder} for {theirs}: their kernels round in other ways; "
+            "verify each against the checkpoint"
+        )
     names = [name for name in ports.TOKENIZER_FILES if name in other.manifest.files]
     plain = SessionSettings(threads=settings.threads, lean=settings.lean)
     sides = Sides.with_bundle(sessions(bundle, settings), other, plain)

@@ -232,6 +232,32 @@ def test_a_step_that_fails_changes_nothing() -> None:
     close(found, expected)
 
 
+def test_a_failure_after_places_were_left_out_changes_nothing() -> None:
+    """The long row leaves, and what only it had used goes when the buffers are full."""
+    decoder, portable = both("bart")
+    sources = Sources.pad([[5, 6]], PAD)
+    long, short = decoder.start(sources, 1), decoder.start(sources, 1)
+    decoder.forward(long, np.full((1, PLACES - 2), 7))
+    target = [4, 5, 6]
+    decoder.forward(short, np.array([target]))
+    decoder.join(long, short)
+    decoder.select(long, np.array([1]))
+    with pytest.raises(EngineError):
+        decoder.forward(long, np.array([[5, 6, VOCAB + 9]]))
+    assert long.cache.counts.tolist() == [len(target)]
+    close(decoder.step(long, np.array([[8]]))[0], alone(portable, [5, 6], [*target, 8]))
+
+
+def test_logits_that_are_no_numbers_are_told_only_where_they_are_ranked() -> None:
+    """A filter may remove them."""
+    ((decoder, state), _) = begun("bart")
+    for cross in state.cross.values():
+        cross[...] = np.nan
+    assert np.isnan(decoder.step(state, drawn("bart", 1))).any()
+    with pytest.raises(EngineError, match="NaN"):
+        decoder.rank(state, drawn("bart", 1), 2, np.array([5]))
+
+
 def test_what_does_not_fit_is_refused() -> None:
     decoder, _ = both("bart")
     state = decoder.start(Sources.pad(SOURCES, PAD), 1)

@@ -51,6 +51,20 @@ def test_an_error_stops_the_others() -> None:
     assert ended.is_set()
 
 
+def test_an_error_of_a_later_one_is_told_before_the_first_would_end() -> None:
+    stop = threading.Event()
+
+    def work(item: int) -> bool:
+        if item == 1:
+            raise ValueError("the second")
+        return stop.wait(30)
+
+    results = in_turn(work, range(2), 2, stop)
+    assert next(results), "stopped early"
+    with pytest.raises(ValueError, match="the second"):
+        next(results)
+
+
 def test_who_stops_waiting_stops_them() -> None:
     stop = threading.Event()
     results = in_turn(lambda item: stop.wait(30) if item else False, range(3), 3, stop)
