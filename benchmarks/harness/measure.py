@@ -54,8 +54,6 @@ def measure(
     workers: dict[str, Worker] = {}
     try:
         for system, model in models.items():
-            if cell.batch == 1 and system.shared(settings.threads)[1] > 1:
-                continue  # There is nothing to share.
             try:
                 # A new process for each cell: memory does not depend on the cells before.
                 worker = Worker(system, model, settings.threads, logs / f"{system.name}.log")
