@@ -7,7 +7,7 @@ from diptych.runtime.errors import OptionError
 BATCH_SIZE = 32
 BATCH_TOKENS = 8192
 # What a layer makes of more, a core's cache does not hold; of fewer, reading the weights takes long
-# (docs/performance.md).
+# (docs/performance-notes.md).
 TOKENS_OF_A_CORE = 256
 
 

@@ -19,7 +19,7 @@ from diptych.runtime.bench.rates import RateMeter
 from diptych.runtime.bench.reading import reading_cells
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.console import debug_option, progress
-from diptych.runtime.provider_options import provider_options
+from diptych.runtime.provider_options import provider_options, workers_option
 from diptych.runtime.providers import CPU, SessionSettings, provider_names
 from diptych.runtime.tasks import task_of
 from diptych.runtime.tasks.generate import TextGenerator
@@ -91,6 +91,7 @@ class _Asked:
     help="Write JSON to a file, or to - instead of the table.",
 )
 @provider_options
+@workers_option
 @debug_option
 def command(
     bundle: Path, rounds: int, loads: int, json_path: Path | None, settings: SessionSettings, **asked: Any

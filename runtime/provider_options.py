@@ -2,11 +2,12 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from diptych.runtime.providers import settings_for
+from diptych.runtime.providers import SessionSettings, settings_for
 
 
 class _KeyValue(click.ParamType[tuple[str, str]]):
@@ -20,7 +21,7 @@ class _KeyValue(click.ParamType[tuple[str, str]]):
 
 
 def provider_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--provider`, `--strict-provider`, `--provider-option`, `--threads`, `--workers`: as `settings`."""
+    """`--provider`, `--strict-provider`, `--provider-option`, `--threads`: as `settings`."""
 
     @click.option(
         "--provider",
@@ -39,9 +40,6 @@ def provider_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="An option of the provider, by its own name; may be repeated.",
     )
     @click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads; 0 is one per core.")
-    @click.option(
-        "--workers", type=click.IntRange(min=1), default=1, help="Batches at a time, each with so many threads."
-    )
     @functools.wraps(command)
     def with_settings(
         *arguments: Any,
@@ -49,16 +47,27 @@ def provider_options(command: Callable[..., Any]) -> Callable[..., Any]:
         strict_provider: bool,
         provider_option: tuple[tuple[str, str], ...],
         threads: int,
-        workers: int,
         **rest: Any,
     ) -> Any:
         settings = settings_for(
             provider,
             threads=threads,
-            workers=workers,
             strict_provider=strict_provider,
             provider_options=dict(provider_option),
         )
         return command(*arguments, settings=settings, **rest)
 
     return with_settings
+
+
+def workers_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--workers`, of commands that run batches; below `provider_options`, whose settings have them then."""
+
+    @click.option(
+        "--workers", type=click.IntRange(min=1), default=1, help="Batches at a time, each with so many threads."
+    )
+    @functools.wraps(command)
+    def with_workers(*arguments: Any, settings: SessionSettings, workers: int, **rest: Any) -> Any:
+        return command(*arguments, settings=replace(settings, workers=workers), **rest)
+
+    return with_workers

@@ -20,7 +20,7 @@ from diptych.runtime.corpus.rows import InputFormat, format_of, row_reader, row_
 from diptych.runtime.corpus.streams import check_paths, opened_input, opened_output
 from diptych.runtime.engine import onnxruntime
 from diptych.runtime.memory_limit import read_size
-from diptych.runtime.provider_options import provider_options
+from diptych.runtime.provider_options import provider_options, workers_option
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.run_options import TaskCommand, check_belong, mode_of, task_options
 from diptych.runtime.tasks import Task, task_of
@@ -44,6 +44,7 @@ _IN_JSON = ("output_scores", "output_attentions")
 @click.option("--batch-tokens", type=click.IntRange(min=1), help="Most tokens of those, padding included.")
 @click.option("--memory-limit", metavar="SIZE", help="Most memory in use, 2GB say; batches are as it allows.")
 @provider_options
+@workers_option
 @task_options
 @debug_option
 def command(

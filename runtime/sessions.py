@@ -19,7 +19,7 @@ from diptych.runtime.providers import CPU, SessionSettings, first_working, short
 Placement = dict[str, Counter[str]]
 
 _CUDA, _TENSORRT, _OPENVINO = "CUDAExecutionProvider", "TensorrtExecutionProvider", "OpenVINOExecutionProvider"
-# The fused operator is slower than those that it stands for (docs/performance.md).
+# The fused operator is slower than those that it stands for (docs/performance-notes.md).
 _SLOW = ("SkipLayerNormFusion",)
 
 
