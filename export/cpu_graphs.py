@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from diptych.export import graph_spec as spec
 from diptych.export.graph_spec import GraphSpec, KeyValue
-from diptych.export.kernels import in_place
+from diptych.export.kernels import OPSET, in_place
 from diptych.export.ranking import rank
 from diptych.model.kernels import Back
 from diptych.model.masks import padding_bias
@@ -16,9 +16,9 @@ from diptych.runtime import ports
 
 
 class InPlaceGraph(nn.Module):
-    """A decoder that looks back, for one new token of each row.
+    """A decoder that looks back, for N new tokens of each source's rows, side by side.
 
-    Its cache is a buffer that ONNX Runtime's CPU kernels write in place. Out come logits, and the best as of `rank`.
+    Its cache is a buffer for each source, written in place. Out come logits, and the best as of `rank`.
     """
 
     def __init__(self, network: EncoderDecoder, *, with_attention: bool = False) -> None:
@@ -35,17 +35,16 @@ class InPlaceGraph(nn.Module):
         encoder_attention_mask: Tensor,
         cross: Sequence[KeyValue],
         past: Sequence[KeyValue],
-        past_sequence_length: Tensor,
-        beam_width: Tensor,
-        cache_indirection: Tensor,
+        write_indices: Tensor,
+        slot_positions: Tensor,
         num_top_logits: Tensor,
     ) -> tuple[Tensor, list[KeyValue], list[Tensor], tuple[Tensor, Tensor, Tensor]]:
         decoder, weights = self.decoder, list[Tensor]()
-        kernels = in_place(decoder, past, decoder_attention_mask, past_sequence_length, beam_width, cache_indirection)
+        kernels = in_place(decoder, position_ids, decoder_attention_mask, past, write_indices, slot_positions)
         bias = padding_bias(encoder_attention_mask, decoder.embedding.tokens.weight.dtype)
         collect = weights.append if self.with_attention else None
         back = [Back(entry, bias, collect) for entry in cross]
-        logits = self.head(decoder.decode(input_ids, position_ids, kernels, back)[:, -1])
+        logits = self.head(decoder.decode(input_ids, position_ids, kernels, back))
         attentions = [torch.stack(weights, dim=1)] if self.with_attention else []
         best = rank(logits, num_top_logits)
         return logits, [kernel.present for kernel in kernels], attentions, best
@@ -54,17 +53,15 @@ class InPlaceGraph(nn.Module):
 def in_place_graph(network: EncoderDecoder, *, with_attention: bool = False) -> GraphSpec:
     layers = network.spec.decoder.layers
     cross = spec.cross_attentions(layers, with_attention=with_attention)
-    shapes = [(spec.ROWS, layer.attention.heads, spec.MAX_LENGTH, layer.attention.head_dim) for layer in layers]
     arguments = (
-        spec.ids(spec.ROWS, spec.TARGET_LENGTH),
-        spec.ids(spec.ROWS, spec.TARGET_LENGTH),
-        spec.ones(spec.ROWS, spec.PAST_LENGTH + spec.TARGET_LENGTH).to(torch.int32),
+        spec.ids(spec.SOURCES, spec.TARGET_LENGTH),
+        spec.ids(spec.SOURCES, spec.TARGET_LENGTH),
+        torch.ones(spec.SOURCES, spec.TARGET_LENGTH, spec.MAX_LENGTH, dtype=torch.bool),
         spec.ones(spec.SOURCES, spec.SOURCE_LENGTH),
         [spec.entry(attention, spec.SOURCES, spec.SOURCE_LENGTH) for attention in cross],
-        [(torch.zeros(shape), torch.zeros(shape)) for shape in shapes],
-        torch.tensor([spec.PAST_LENGTH], dtype=torch.int32),
-        torch.tensor([spec.ROWS // spec.SOURCES], dtype=torch.int32),
-        torch.zeros(spec.SOURCES, spec.ROWS // spec.SOURCES, spec.MAX_LENGTH, dtype=torch.int32),
+        [spec.entry(layer.attention, spec.SOURCES, spec.MAX_LENGTH) for layer in layers],
+        torch.zeros(spec.SOURCES, dtype=torch.int64),
+        spec.ids(spec.SOURCES, spec.MAX_LENGTH),
         torch.tensor(spec.KEPT),
     )
     return GraphSpec(
@@ -73,4 +70,5 @@ def in_place_graph(network: EncoderDecoder, *, with_attention: bool = False) -> 
         arguments,
         ports.in_place_inputs(len(layers)),
         ports.in_place_outputs(len(layers), with_attention=with_attention),
+        opset=OPSET,
     )

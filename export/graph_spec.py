@@ -15,17 +15,22 @@ KeyValue = tuple[Tensor, Tensor]
 # Distinct and at least 2: torch.export specialises on 0 and 1, and merges axes of equal length.
 SOURCES, ROWS, SOURCE_LENGTH, TARGET_LENGTH, PAST_LENGTH, MAX_LENGTH = 2, 6, 7, 4, 5, 11
 KEPT = 3
+OPSET = 20
 
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """One graph to be exported: its file, the module, example arguments, and the ports they flatten to."""
+    """One graph to be exported: its file, the module, example arguments, and the ports they flatten to.
+
+    opset: the oldest one with all its operators.
+    """
 
     file: str
     module: nn.Module
     arguments: tuple[object, ...]
     inputs: list[ports.Port]
     outputs: list[ports.Port]
+    opset: int = OPSET
 
 
 def ids(rows: int, length: int) -> Tensor:

@@ -13,27 +13,27 @@ _COUNT = 8
 
 
 def rank(logits: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """logits [R, V] -> the best `count` [R, C], descending, of equals the first; their tokens [R, C]; the logarithm of
-    the sum of all exponentials [R].
+    """logits [..., V] -> the best `count` [..., C], descending, of equals the first; their tokens [..., C]; the
+    logarithm of the sum of all exponentials [...].
 
     Logits are compared within chunks first: the best C stand in the C chunks with the largest maxima. Chunks that were
     chosen are put in order again, so that of equals the first is found.
     """
     kept: Any = count.item()
     torch._check(kept >= 1)  # type: ignore[no-untyped-call]  # noqa: SLF001  A size, torch.export must know.
-    rows, vocabulary = logits.shape
+    vocabulary = logits.shape[-1]
     width = chunk_width(vocabulary)
     if width == vocabulary:
-        values, tokens = torch.topk(logits, kept, dim=1)
+        values, tokens = torch.topk(logits, kept)
     else:
-        chunks = logits.view(rows, vocabulary // width, width)
-        chosen = torch.topk(chunks.amax(dim=2), kept, dim=1).indices
-        chosen = torch.topk(chosen, kept, dim=1, largest=False).values
-        near = chunks.gather(1, chosen[:, :, None].expand(-1, -1, width)).flatten(1)
-        values, places = torch.topk(near, kept, dim=1)
-        tokens = (chosen[:, :, None] * width + torch.arange(width)).flatten(1).gather(1, places)
-    probability = torch.softmax(logits, dim=1).gather(1, tokens[:, :1])
-    return values, tokens, (values[:, :1] - probability.log()).squeeze(1)
+        chunks = logits.view(*logits.shape[:-1], vocabulary // width, width)
+        chosen = torch.topk(chunks.amax(dim=-1), kept).indices
+        chosen = torch.topk(chosen, kept, largest=False).values
+        near = chunks.gather(-2, chosen[..., None].expand(*chosen.shape, width)).flatten(-2)
+        values, places = torch.topk(near, kept)
+        tokens = (chosen[..., None] * width + torch.arange(width)).flatten(-2).gather(-1, places)
+    probability = torch.softmax(logits, dim=-1).gather(-1, tokens[..., :1])
+    return values, tokens, (values[..., :1] - probability.log()).squeeze(-1)
 
 
 def chunk_width(vocabulary: int) -> int:

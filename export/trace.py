@@ -19,7 +19,6 @@ from diptych.export.errors import ExportError
 from diptych.export.graph_spec import GraphSpec
 from diptych.runtime import ports
 
-OPSET = 20
 SCOPES = "pkg.torch.onnx.name_scopes"
 # The optimizer may compute shapes beforehand; weights stay what they are called.
 _FOLDED_ELEMENTS = 16
@@ -41,7 +40,7 @@ def trace(spec: GraphSpec) -> ir.Model:
             dynamic_shapes=_dynamic(spec, str),
             input_names=[port.name for port in spec.inputs],
             output_names=[port.name for port in spec.outputs],
-            opset_version=OPSET,
+            opset_version=spec.opset,
             optimize=False,
             verbose=False,
         )

@@ -24,9 +24,12 @@ class RelativeBias(nn.Module):
     def forward(self, length: int, total: int) -> Tensor:
         """Bias [1, H, T, P + T] of the last `length` of `total` slots over all of them."""
         slots = torch.arange(total, device=self.weight.device)
-        distance = slots - slots[total - length :, None]
+        return self.of(slots - slots[total - length :, None])[None]
+
+    def of(self, distance: Tensor) -> Tensor:
+        """distance [..., T, S], of keys from queries -> bias [..., H, T, S]"""
         bucket = self.buckets[distance.clamp(-self.farthest, self.farthest) + self.farthest]
-        return F.embedding(bucket, self.weight).permute(2, 0, 1)[None]
+        return F.embedding(bucket, self.weight).movedim(-1, -3)
 
 
 def _buckets(spec: arch.Bucketed, *, both_ways: bool) -> Tensor:

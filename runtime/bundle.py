@@ -71,7 +71,7 @@ class Bundle:
         encoder, decoder = self._required(graphs, ports.ENCODER_FILE), graphs[ports.DECODER_FILE]
         return (
             InPlaceDecoder(encoder, decoder)
-            if ports.CACHE_INDIRECTION in decoder.inputs
+            if ports.WRITE_INDICES in decoder.inputs
             else CachedDecoder(encoder, decoder)
         )
 

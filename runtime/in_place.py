@@ -1,9 +1,10 @@
-"""The decoder of graphs that are made for ONNX Runtime's CPU: one token at a time, its cache a buffer written in place.
+"""The decoder of graphs that are made for a CPU: their cache is a buffer for each source, written in place.
 
-Shapes: B sources, K rows per source, R = K·B rows (those of a source adjacent), S source length, T new tokens,
-P cached ones, V vocabulary, C best tokens.
+Shapes: B sources, K rows per source, R = K·B rows (those of a source adjacent), S source length, T new tokens of a
+row, V vocabulary, C best tokens. The graph knows of sources only: each has K·T new tokens.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,9 @@ from diptych.runtime.graph import Array, Graph, OrtGraph
 from diptych.runtime.in_place_cache import InPlaceCache
 from diptych.runtime.memory import joined
 from diptych.runtime.ranked import Ranked, check, ranked
+
+# So many new tokens are read at once: of each come the logits of the whole vocabulary.
+_TOKENS = 256
 
 
 @dataclass
@@ -34,9 +38,9 @@ class InPlaceState:
 
 
 class InPlaceDecoder:
-    """A decoder graph that has `cache_indirection`, with the encoder it looks back at.
+    """A decoder graph that has `write_indices`, with the encoder it looks back at.
 
-    Several tokens at once are taken one after another. Rows of a source are reordered without a copy of their past.
+    Rows of a source are reordered without a copy of their past.
     """
 
     def __init__(self, encoder: Graph, decoder: OrtGraph) -> None:
@@ -67,17 +71,18 @@ class InPlaceDecoder:
         )
 
     def step(self, state: InPlaceState, ids: Array) -> Array:
-        return self._run(state, ids, 1)[:, -1]
+        return self.forward(state, ids, 1)[:, -1]
 
     def forward(self, state: InPlaceState, ids: Array, keep: int = 0) -> Array:
-        return self._run(state, ids, keep or ids.shape[1])
+        keep = keep or ids.shape[1]
+        told = [step.logits for step in self._steps(state, ids, 1, keep)]
+        return (told[0] if len(told) == 1 else np.concatenate(told, axis=1))[:, -keep:]
 
     def rank(self, state: InPlaceState, ids: Array, count: int, asked: Array) -> Ranked:
         if count > ports.MOST_TOP_LOGITS:
             return ranked(self.step(state, ids), count, asked)
-        self._run(state, ids, 0, min(count, self.vocab_size))
-        assert state.step is not None
-        return state.step.ranked(asked)
+        *_, last = self._steps(state, ids, min(count, self.vocab_size), 1)
+        return last.ranked(asked)
 
     def attention(self, state: InPlaceState) -> Array:
         if state.attention is None:
@@ -85,27 +90,16 @@ class InPlaceDecoder:
         return state.attention
 
     def select(self, state: InPlaceState, rows: Array) -> None:
-        cache, before = state.cache, state.cache.rows_per_source
-        if is_all(rows, cache.mask):
+        cache = state.cache
+        if is_all(rows, cache.counts):
             return
-        sources, after = sources_of(rows, before)
-        state.attention = None
-        of_source = (rows % before).reshape(len(sources), after)
-        if after != before or (np.diff(sources) <= 0).any():
-            cache.spread(rows.reshape(len(sources), after))
-        else:
-            if len(sources) < len(cache.origins):
-                cache.keep(sources)
-            cache.reorder(of_source)
-            if len(sources) == len(state.source_mask):
-                return
-        self._take(state, sources)
+        sources, after = sources_of(rows, cache.rows_per_source)
+        self._go_on(state, rows.reshape(len(sources), after), sources)
 
     def part(self, state: InPlaceState) -> None:
-        before, sources = state.cache.rows_per_source, len(state.source_mask)
-        if before > 1:
-            state.cache.spread(np.arange(sources * before)[:, None])
-            self._take(state, np.arange(sources).repeat(before))
+        if (before := state.cache.rows_per_source) > 1:
+            rows = np.arange(len(state.cache.counts))
+            self._go_on(state, rows[:, None], rows // before)
 
     def join(self, state: InPlaceState, newcomers: InPlaceState) -> None:
         """Raises ValueError if their sources have other numbers of rows."""
@@ -124,96 +118,130 @@ class InPlaceDecoder:
         state.cache.trim(length)
         state.attention = None
 
-    def _take(self, state: InPlaceState, sources: Array) -> None:
-        """These sources, without places that only others used."""
-        state.step = None
+    def _go_on(self, state: InPlaceState, rows: Array, sources: Array) -> None:
+        """From rows [B', K'], those of each of these sources."""
+        state.attention = None
+        state.cache.select(rows, sources)
         if is_all(sources, state.source_mask):
             return
+        state.step = None
         state.source_mask = state.source_mask[sources]
         # A source of padding alone still needs something to look at.
         width = int(np.max(np.flatnonzero(state.source_mask.any(axis=0)), initial=0)) + 1
         state.source_mask = np.ascontiguousarray(state.source_mask[:, :width])
         state.cross = {name: np.ascontiguousarray(entry[sources, :, :width]) for name, entry in state.cross.items()}
 
-    def _run(self, state: InPlaceState, ids: Array, keep: int, count: int = 1) -> Array:
-        """Append ids [R, T]; logits [R, keep, V] after the last. A graph that fails leaves the state as it was."""
-        last, done = ids.shape[1] - keep, 0
-        told, looked = [], []
+    def _steps(self, state: InPlaceState, ids: Array, count: int, keep: int) -> Iterator["_Step"]:
+        """Append ids [R, T], some at a time; what is told of those that end with the last `keep`.
+
+        A graph that fails leaves the state as it was.
+        """
+        length, before, looked = ids.shape[1], state.cache.length, list[Array]()
+        some = max(1, _TOKENS // max(1, len(ids)))
         try:
-            for place in range(ids.shape[1]):
-                step = self._step(state, ids[:, place], count)
-                done += 1
-                if place >= last:
-                    told.append(step.logits.copy())
-                if step.attention is not None:
-                    looked.append(step.attention.copy())
+            for first in range(0, length, some):
+                step = self._step(state, ids[:, first : first + some], count)
+                if (attention := step.attention) is not None:
+                    looked.append(attention)
+                if first + some > length - keep:
+                    yield step
         except Exception:
-            # Places before these may have been left out meanwhile.
-            state.cache.trim(state.cache.length - done)
+            state.cache.trim(before)
             raise
         state.attention = np.concatenate(looked, axis=3) if looked else None
-        return np.stack(told, axis=1) if told else ids[:, :0]
 
     def _step(self, state: InPlaceState, ids: Array, count: int) -> "_Step":
-        known = ids >= 0
-        positions = np.where(known, state.cache.counts, 0)
-        state.cache.extend(known)
+        cache, known = state.cache, ids >= 0
+        seen, positions = cache.extend(known)
         step = state.step
-        if step is None or not step.fits(state, count):
-            step = state.step = _Step(self.decoder, state, count, self.vocab_size)
-        step.run(state.cache, ids, positions)
-        state.cache.length += 1
+        if step is None or not step.fits(state, ids.shape[1], count):
+            step = state.step = _Step(self.decoder, state, ids.shape[1], count, self.vocab_size)
+        try:
+            step.run(cache, ids, positions, seen)
+        except Exception:
+            cache.forget_new()
+            raise
+        cache.keep_new(known)
         return step
 
 
 class _Step:
     """The graph with a state's arrays bound, as long as they stay the same; what it told last."""
 
-    def __init__(self, graph: OrtGraph, state: InPlaceState, count: int, vocab_size: int) -> None:
+    def __init__(self, graph: OrtGraph, state: InPlaceState, length: int, count: int, vocab_size: int) -> None:
         cache = state.cache
-        rows = len(cache.mask)
-        self._bound = Bound(graph)
+        sources, rows = cache.seen.shape[:2]
+        new = rows * length
+        self._shape = len(cache.counts), length
+        self._bound = bound = Bound(graph)
         self._buffers = cache.buffers
-        self._ids, self._positions = np.zeros((rows, 1), dtype=np.int64), np.zeros((rows, 1), dtype=np.int64)
-        self.logits = np.empty((rows, vocab_size), dtype=np.float32)
-        self._tokens, self._values = np.empty((rows, count), dtype=np.int64), np.empty((rows, count), dtype=np.float32)
-        self._sums = np.empty(rows, dtype=np.float32)
-        self.attention: Array | None = None
-        bound = self._bound
+        self._seen: Array | None = None
+        self._slot_positions: Array | None = None
+        self._ids, self._positions = np.zeros((sources, new), np.int64), np.zeros((sources, new), np.int64)
+        self._slots = np.zeros(sources, dtype=np.int64)
+        self._logits = np.empty((sources, new, vocab_size), dtype=np.float32)
+        self._tokens, self._values = (
+            np.empty((sources, new, count), np.int64),
+            np.empty((sources, new, count), np.float32),
+        )
+        self._sums = np.empty((sources, new), dtype=np.float32)
         bound.feed(ports.INPUT_IDS, self._ids)
         bound.feed(ports.POSITION_IDS, self._positions)
         bound.feed(ports.ENCODER_ATTENTION_MASK, state.source_mask)
-        self._length = np.zeros(1, dtype=np.int32)
-        bound.feed(ports.PAST_SEQUENCE_LENGTH, self._length)
-        bound.feed(ports.BEAM_WIDTH, np.array([cache.rows_per_source], dtype=np.int32))
+        bound.feed(ports.WRITE_INDICES, self._slots)
         bound.feed(ports.NUM_TOP_LOGITS, np.array(count, dtype=np.int64))
         for name, entry in state.cross.items():
             bound.feed(name, entry)
         for name, buffer in cache.buffers.items():
             bound.feed(name, buffer)
             bound.fetch(ports.present_name(name), buffer)
-        bound.fetch(ports.LOGITS, self.logits)
+        bound.fetch(ports.LOGITS, self._logits)
         bound.fetch(ports.TOP_IDS, self._tokens)
         bound.fetch(ports.TOP_LOGITS, self._values)
         bound.fetch(ports.LOG_SUM_EXP, self._sums)
+        self._looked: Array | None = None
         if ports.CROSS_ATTENTIONS in graph.outputs:
             _, layers, heads, _, _ = graph.outputs[ports.CROSS_ATTENTIONS]
-            shape = (rows, int(layers), int(heads), 1, state.source_mask.shape[1])
-            looked = np.empty(shape, dtype=np.float32)
+            looked = np.empty((sources, int(layers), int(heads), new, state.source_mask.shape[1]), dtype=np.float32)
             bound.fetch(ports.CROSS_ATTENTIONS, looked)
-            self.attention = looked if state.attend else None
+            self._looked = looked if state.attend else None
 
-    def fits(self, state: InPlaceState, count: int) -> bool:
-        return self._buffers is state.cache.buffers and self._tokens.shape[1] == count
+    def fits(self, state: InPlaceState, length: int, count: int) -> bool:
+        shape = len(state.cache.counts), length
+        return self._buffers is state.cache.buffers and self._shape == shape and self._tokens.shape[2] == count
 
-    def run(self, cache: InPlaceCache, ids: Array, positions: Array) -> None:
-        np.maximum(ids, 0, out=self._ids[:, 0])
-        self._positions[:, 0] = positions
-        self._length[0] = cache.length
-        self._bound.feed(ports.DECODER_ATTENTION_MASK, np.ascontiguousarray(cache.mask[:, : cache.length + 1]))
-        self._bound.feed(ports.CACHE_INDIRECTION, cache.origins)
+    def run(self, cache: InPlaceCache, ids: Array, positions: Array, seen: Array) -> None:
+        np.maximum(ids.reshape(self._ids.shape), 0, out=self._ids)
+        self._positions[...] = positions
+        self._slots.fill(cache.taken)
+        if self._seen is not seen:
+            self._bound.feed(ports.DECODER_ATTENTION_MASK, seen)
+            self._seen = seen
+        if self._slot_positions is not cache.positions:
+            self._bound.feed(ports.SLOT_POSITIONS, cache.positions)
+            self._slot_positions = cache.positions
         self._bound.run()
 
+    @property
+    def logits(self) -> Array:
+        """[R, T, V]"""
+        return self._by_row(self._logits).copy()
+
+    @property
+    def attention(self) -> Array | None:
+        """[R, layers, H, T, S], if it was asked for"""
+        if self._looked is None:
+            return None
+        sources, layers, heads, _, width = self._looked.shape
+        by_row = self._looked.reshape(sources, layers, heads, -1, self._shape[1], width)
+        return np.ascontiguousarray(np.moveaxis(by_row, 3, 1)).reshape(-1, layers, heads, self._shape[1], width)
+
     def ranked(self, asked: Array) -> Ranked:
-        check(self._sums)
-        return Ranked(self._tokens.copy(), self._values.copy(), self._sums.copy(), self.logits[:, asked])
+        """After the last token of each row."""
+        tokens, values, sums = (self._by_row(each)[:, -1].copy() for each in (self._tokens, self._values, self._sums))
+        check(sums)
+        return Ranked(tokens, values, sums, self._by_row(self._logits)[:, -1, asked])
+
+    def _by_row(self, values: Array) -> Array:
+        """[B, K·T, …] -> [R, T, …]"""
+        return values.reshape(*self._shape, *values.shape[2:])

@@ -1,133 +1,173 @@
-"""A cache in buffers that graphs write in place, whose rows are reordered without moving what they hold.
+"""A cache in buffers that graphs write in place: one for each source, in which its rows share what they have in common.
 
-Shapes: B sources, K rows per source, R = K·B rows (those of a source adjacent), M places of which P are taken.
+Shapes: B sources, K rows per source, R = K·B rows (those of a source adjacent), T new tokens of a row, M slots of a
+buffer. A token takes a slot, whichever row says it; rows are reordered by what they see, and nothing is moved. Slots
+that no row sees any more are left out when a buffer is full.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from diptych.runtime.graph import Array
 
-# Buffers begin with so many places, and double.
-PLACES = 16
+# Buffers are so many slots wide, or a multiple of it; when full, they get room for so many more steps, and for twice as
+# many where they grow; of a long past for such a share more, so that little is copied for each token.
+SLOTS, _STEPS = 16, 4
+_SHARE = 4
 
 
 @dataclass
 class InPlaceCache:
-    """buffers [R, H, M, D] by input name; mask [R, M], int32, 1 where a place holds a token; length P.
+    """buffers [B, H, M, D] by input name. seen [B, K, M], bool: which slots each row sees.
 
-    origins [B, K, M], int32: which of a source's rows wrote each place of a row's past.
+    columns, positions [B, M], int64: at which place of the rows' past a slot's token stands, padding counted or not.
+    taken: slots that were written. length: of the longest row, padding included. counts [R]: tokens.
     """
 
     buffers: dict[str, Array]
-    mask: Array
-    origins: Array
+    seen: Array
+    columns: Array
+    positions: Array
+    counts: Array
+    taken: int = 0
     length: int = 0
 
     @staticmethod
     def empty(shapes: Mapping[str, tuple[int, int]], sources: int, rows_per_source: int) -> "InPlaceCache":
         """shapes: H and D by input name."""
-        rows = sources * rows_per_source
         return InPlaceCache(
-            # Zeros cost nothing until they are written.
-            {name: np.zeros((rows, heads, PLACES, width), np.float32) for name, (heads, width) in shapes.items()},
-            np.zeros((rows, PLACES), dtype=np.int32),
-            np.zeros((sources, rows_per_source, PLACES), dtype=np.int32),
+            {name: np.zeros((sources, heads, SLOTS, width), np.float32) for name, (heads, width) in shapes.items()},
+            np.zeros((sources, rows_per_source, SLOTS), dtype=bool),
+            np.zeros((sources, SLOTS), dtype=np.int64),
+            np.zeros((sources, SLOTS), dtype=np.int64),
+            np.zeros(sources * rows_per_source, dtype=np.int64),
         )
-
-    @property
-    def places(self) -> int:
-        """M"""
-        return int(self.mask.shape[1])
 
     @property
     def rows_per_source(self) -> int:
-        return int(self.origins.shape[1])
+        return int(self.seen.shape[1])
 
-    @property
-    def counts(self) -> Array:
-        """[R], tokens"""
-        return np.asarray(self.mask[:, : self.length].sum(axis=1))
+    def extend(self, known: Array) -> tuple[Array, Array]:
+        """Slots for new tokens [R, T], which are known or padding: what each sees [B, K·T, M], and positions [B, K·T].
 
-    def extend(self, known: Array) -> None:
-        """A place for a token of each row [R], or for padding. Call `taken` once it is written."""
-        if self.length == self.places:
-            self._grow()
-        self.mask[:, self.length] = known
-        self.origins[:, :, self.length] = np.arange(self.rows_per_source)
+        Slots of a source's rows follow each other. Call `keep_new` once they are written.
+        """
+        sources, rows, _ = self.seen.shape
+        length = known.shape[1]
+        if self.taken + rows * length > self.seen.shape[2]:
+            self._make_room(rows * length)
+        first = self.taken
+        positions = np.where(known, self.counts[:, None] + known.cumsum(axis=1) - 1, 0).reshape(sources, -1)
+        new = slice(first, first + rows * length)
+        self.columns[:, new] = np.tile(np.arange(self.length, self.length + length), rows)
+        self.positions[:, new] = positions
+        # What is padding sees itself, too: something has to be seen.
+        own = np.arange(rows)
+        if length == 1:
+            self.seen[:, own, first + own] = True
+            return self.seen, positions
+        each = (known[:, None] & np.tri(length, dtype=bool)) | np.eye(length, dtype=bool)  # [R, T, T]
+        seen = self.seen.repeat(length, axis=1)
+        block = seen[:, :, new].reshape(sources, rows, length, rows, length)
+        block[:, own, :, own] = each.reshape(sources, rows, length, length).swapaxes(0, 1)
+        seen[:, :, new] = block.reshape(sources, rows * length, -1)
+        return seen, positions
+
+    def keep_new(self, known: Array) -> None:
+        """What `extend` made room for is written."""
+        sources, rows, _ = self.seen.shape
+        length = known.shape[1]
+        if length > 1 or not known.all():
+            slots = self.taken + np.arange(rows * length).reshape(rows, length)
+            self.seen[:, np.arange(rows)[:, None], slots] = known.reshape(sources, rows, length)
+        self.counts = self.counts + known.sum(axis=1)
+        self.taken += rows * length
+        self.length += length
+
+    def forget_new(self) -> None:
+        """It was not."""
+        self.seen[:, :, self.taken :] = False
 
     def trim(self, length: int) -> None:
-        self.mask[:, length:] = 0
+        self.seen &= (self.columns < length)[:, None]
+        self.counts = self.seen.sum(axis=2).reshape(-1)
         self.length = min(self.length, length)
+        self.taken = int(np.max(np.flatnonzero(self.seen.any(axis=(0, 1))), initial=-1)) + 1
 
-    def reorder(self, parents: Array) -> None:
-        """Go on from these rows [B, K] of each source's."""
-        self.origins = np.take_along_axis(self.origins, parents[:, :, None], axis=1)
-        rows = parents + np.arange(len(parents))[:, None] * self.rows_per_source
-        self.mask = self.mask[rows.reshape(-1)]
-
-    def keep(self, sources: Array) -> None:
-        """Only these sources [B'], in ascending order, move up within the buffers, a few rows at a time."""
-        rows = self._rows(sources)
-        for place, row in enumerate(rows.tolist()):
-            if place != row:
-                for buffer in self.buffers.values():
-                    buffer[place, :, : self.length] = buffer[row, :, : self.length]
-        self.buffers = {name: buffer[: len(rows)] for name, buffer in self.buffers.items()}
-        self.mask, self.origins = self.mask[rows], self.origins[sources]
-
-    def spread(self, rows: Array) -> None:
-        """Go on from rows [B', K'], those of a source together; what each has said is copied, and is its own."""
-        flat = rows.reshape(-1)
-        written = self.origins.reshape(len(self.mask), -1)[flat, : self.length]
-        written = written + (flat // self.rows_per_source * self.rows_per_source)[:, None]  # [R', P]
-        places = np.arange(self.length)
-        moved = {name: np.zeros((len(flat), *buffer.shape[1:]), buffer.dtype) for name, buffer in self.buffers.items()}
-        for name, buffer in self.buffers.items():
-            # Indices apart from each other put their axes first: [R', P, H, D].
-            moved[name][:, :, : self.length] = buffer[written, :, places].transpose(0, 2, 1, 3)
-        self.buffers = moved
-        self.mask = self.mask[flat]
-        self.origins = _own(len(rows), rows.shape[1], self.places)
+    def select(self, rows: Array, sources: Array) -> None:
+        """Go on from rows [B', K'], those of each of the sources [B'], which may be repeated."""
+        if not np.array_equal(sources, np.arange(len(self.seen))):
+            self._select_sources(sources)
+        flat, slots = rows.reshape(-1), self.seen.shape[2]
+        self.seen = self.seen.reshape(-1, slots)[flat].reshape(*rows.shape, slots)
+        self.counts = self.counts[flat]
 
     def joined(self, other: "InPlaceCache") -> "InPlaceCache":
         """The rows of both, which have as many for each source; the shorter past is padded on the left."""
-        length = max(self.length, other.length)
-        both = [one.shifted(length, max(self.places, other.places)) for one in (self, other)]
+        both = self, other
+        slots, length = max(one.seen.shape[2] for one in both), max(one.length for one in both)
+        columns = (_widened(one.columns + length - one.length, slots) for one in both)
         return InPlaceCache(
-            {name: np.concatenate([one.buffers[name] for one in both]) for name in self.buffers},
-            np.concatenate([one.mask for one in both]),
-            np.concatenate([one.origins for one in both]),
+            {
+                name: np.concatenate([_widened(one.buffers[name], slots, axis=2) for one in both])
+                for name in self.buffers
+            },
+            np.concatenate([_widened(one.seen, slots, axis=2) for one in both]),
+            np.concatenate(list(columns)),
+            np.concatenate([_widened(one.positions, slots) for one in both]),
+            np.concatenate([one.counts for one in both]),
+            max(one.taken for one in both),
             length,
         )
 
-    def _grow(self) -> None:
-        """Make room: by leaving out places at the beginning that no row uses any more, or with larger buffers."""
-        unused = int(np.argmax(self.mask.any(axis=0)))
-        larger = self.shifted(self.length - unused, self.places if unused else 2 * self.places)
-        vars(self).update(vars(larger))
+    def _select_sources(self, sources: Array) -> None:
+        if (np.diff(sources, prepend=-1) > 0).all():
+            for place, source in enumerate(sources.tolist()):  # They move up, one after the other.
+                if place != source:
+                    for buffer in self.buffers.values():
+                        buffer[place, :, : self.taken] = buffer[source, :, : self.taken]
+            self.buffers = {name: buffer[: len(sources)] for name, buffer in self.buffers.items()}
+        else:
+            self.buffers = {name: buffer[sources] for name, buffer in self.buffers.items()}
+        self.columns, self.positions = self.columns[sources], self.positions[sources]
 
-    def shifted(self, length: int, places: int) -> "InPlaceCache":
-        """The last places of the past, or with padding before it, in buffers of so many."""
-        kept = min(length, self.length)
-        old, new = slice(self.length - kept, self.length), slice(length - kept, length)
-        moved = replace(self, buffers={}, length=length)
-        for name, buffer in self.buffers.items():
-            moved.buffers[name] = np.zeros((*buffer.shape[:2], places, buffer.shape[3]), buffer.dtype)
-            moved.buffers[name][:, :, new] = buffer[:, :, old]
-        moved.mask = np.zeros((len(self.mask), places), dtype=self.mask.dtype)
-        moved.origins = _own(len(self.origins), self.rows_per_source, places)
-        moved.mask[:, new], moved.origins[:, :, new] = self.mask[:, old], self.origins[:, :, old]
-        return moved
+    def _make_room(self, count: int) -> None:
+        """For so many more slots, at least: by leaving out what no row sees any more, and with larger buffers."""
+        alive = self.seen[:, :, : self.taken].any(axis=1)
+        # Up to the first that is left out all stay where they are.
+        first = int(np.argmin(np.append(alive.all(axis=0), False)))
+        kept = int(alive.sum(axis=1).max(initial=0))
+        moved = first + np.argsort(~alive[:, first:], axis=1, kind="stable")[:, : kept - first]
+        room, slots = max(count, _STEPS * self.rows_per_source), self.seen.shape[2]
+        if kept + room > slots:
+            slots = -(-(kept + max(2 * room, kept // _SHARE)) // SLOTS) * SLOTS
+            self.buffers = {name: _widened(buffer, slots, axis=2) for name, buffer in self.buffers.items()}
+        for buffer in self.buffers.values():
+            buffer[:, :, first:kept] = _taken(buffer, moved)
+        self.seen = _moved(self.seen, moved[:, None], first, slots)
+        self.columns, self.positions = (_moved(each, moved, first, slots) for each in (self.columns, self.positions))
+        self.taken = kept
 
-    def _rows(self, sources: Array) -> Array:
-        """All rows of these sources."""
-        return (sources[:, None] * self.rows_per_source + np.arange(self.rows_per_source)).reshape(-1)
+
+def _taken(buffer: Array, slots: Array) -> Array:
+    """These slots [B, N] of a buffer [B, H, M, D], in order: line by line."""
+    sources, heads, every, width = buffer.shape
+    lines = np.arange(sources * heads).reshape(sources, heads, 1) * every + slots[:, None]
+    return buffer.reshape(-1, width).take(lines, axis=0)
 
 
-def _own(sources: int, rows_per_source: int, places: int) -> Array:
-    """Every row has written its past itself."""
-    own = np.arange(rows_per_source, dtype=np.int32)[None, :, None]
-    return np.broadcast_to(own, (sources, rows_per_source, places)).copy()
+def _moved(values: Array, slots: Array, first: int, wanted: int) -> Array:
+    """[..., M] -> [..., wanted]: all up to the first, then these slots [..., N]."""
+    found = np.zeros((*values.shape[:-1], wanted), values.dtype)
+    found[..., :first] = values[..., :first]
+    found[..., first : first + slots.shape[-1]] = np.take_along_axis(values, slots, axis=-1)
+    return found
+
+
+def _widened(values: Array, slots: Array | int, axis: int = 1) -> Array:
+    """With zeros behind, on an axis that then has so many slots."""
+    padding = [(0, 0)] * values.ndim
+    padding[axis] = (0, int(slots) - values.shape[axis])
+    return np.pad(values, padding) if padding[axis][1] else values

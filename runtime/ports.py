@@ -36,15 +36,14 @@ TARGET_LENGTH = "decoder_sequence_length"
 PAST_LENGTH = "past_decoder_sequence_length"
 TOTAL_LENGTH = f"{PAST_LENGTH} + {TARGET_LENGTH}"
 
-# Of graphs for one engine's CPU: places of a cache that is a buffer, which row wrote them, and the best next tokens.
-CACHE_INDIRECTION = "cache_indirection"
-BEAM_WIDTH = "beam_width"
+# Of graphs for a CPU: the slots of a cache that is a buffer, where new ones begin, and the best next tokens.
+WRITE_INDICES = "write_indices"
+SLOT_POSITIONS = "slot_positions"
 NUM_TOP_LOGITS = "num_top_logits"
 TOP_LOGITS = "top_logits"
 TOP_IDS = "top_ids"
 LOG_SUM_EXP = "log_sum_exp"
 MOST_TOP_LOGITS = 32
-NUM_BEAMS = "num_beams"
 MAX_LENGTH = "max_sequence_length"
 # The place of each row's last token, and the most tokens of a row.
 SEQLENS_K = "seqlens_k"
@@ -94,32 +93,34 @@ def decoder_outputs(layers: int, *, with_attention: bool = False) -> list[Port]:
 
 
 def in_place_inputs(layers: int) -> list[Port]:
-    """Of a decoder that looks back and takes one token of each row, its cache a buffer of so many places."""
+    """Of a decoder that looks back, whose cache is a buffer for each source: new tokens of all its rows are written
+    there side by side, and the mask says which slots each of them sees.
+    """
     cross = [Port(n, (SOURCES, None, SOURCE_LENGTH, None)) for n in _entries("past_key_values", "encoder", layers)]
-    past = [Port(n, (ROWS, None, MAX_LENGTH, None)) for n in _entries("past_key_values", "decoder", layers)]
+    past = [Port(n, (SOURCES, None, MAX_LENGTH, None)) for n in _entries("past_key_values", "decoder", layers)]
     return [
-        Port(INPUT_IDS, (ROWS, TARGET_LENGTH)),
-        Port(POSITION_IDS, (ROWS, TARGET_LENGTH)),
-        Port(DECODER_ATTENTION_MASK, (ROWS, TOTAL_LENGTH)),
+        Port(INPUT_IDS, (SOURCES, TARGET_LENGTH)),
+        Port(POSITION_IDS, (SOURCES, TARGET_LENGTH)),
+        Port(DECODER_ATTENTION_MASK, (SOURCES, TARGET_LENGTH, MAX_LENGTH)),
         Port(ENCODER_ATTENTION_MASK, (SOURCES, SOURCE_LENGTH)),
         *cross,
         *past,
-        Port(PAST_SEQUENCE_LENGTH, (None,)),
-        Port(BEAM_WIDTH, (None,)),
-        Port(CACHE_INDIRECTION, (SOURCES, NUM_BEAMS, MAX_LENGTH)),
+        Port(WRITE_INDICES, (SOURCES,)),
+        Port(SLOT_POSITIONS, (SOURCES, MAX_LENGTH)),
         Port(NUM_TOP_LOGITS, ()),
     ]
 
 
 def in_place_outputs(layers: int, *, with_attention: bool = False) -> list[Port]:
     """Logits, the best of them, descending, and the logarithm of the sum of all exponentials."""
-    present = [Port(name, (ROWS, None, MAX_LENGTH, None)) for name in _entries("present", "decoder", layers)]
-    attentions = [Port(CROSS_ATTENTIONS, (ROWS, None, None, TARGET_LENGTH, SOURCE_LENGTH))] if with_attention else []
-    return [Port(LOGITS, (ROWS, None)), *present, *attentions, *top_outputs()]
+    present = [Port(name, (SOURCES, None, MAX_LENGTH, None)) for name in _entries("present", "decoder", layers)]
+    looked = [Port(CROSS_ATTENTIONS, (SOURCES, None, None, TARGET_LENGTH, SOURCE_LENGTH))] if with_attention else []
+    return [Port(LOGITS, (SOURCES, TARGET_LENGTH, None)), *present, *looked, *_top_outputs(SOURCES, TARGET_LENGTH)]
 
 
-def top_outputs() -> list[Port]:
-    return [Port(TOP_LOGITS, (ROWS, NUM_TOP_LOGITS)), Port(TOP_IDS, (ROWS, NUM_TOP_LOGITS)), Port(LOG_SUM_EXP, (ROWS,))]
+def _top_outputs(*axes: str) -> list[Port]:
+    best = (*axes, NUM_TOP_LOGITS)
+    return [Port(TOP_LOGITS, best), Port(TOP_IDS, best), Port(LOG_SUM_EXP, axes)]
 
 
 def causal_inputs(layers: int) -> list[Port]:
@@ -156,7 +157,7 @@ def grouped_inputs(layers: int) -> list[Port]:
 def grouped_outputs(layers: int) -> list[Port]:
     """Logits, and what is said of the best of the last token's."""
     present = [Port(name, (ROWS, None, MAX_LENGTH, None)) for name in _entries("present", None, layers)]
-    return [Port(LOGITS, (ROWS, SEQUENCE_LENGTH, None)), *present, *top_outputs()]
+    return [Port(LOGITS, (ROWS, SEQUENCE_LENGTH, None)), *present, *_top_outputs(ROWS)]
 
 
 def text_inputs(*, token_types: bool) -> list[Port]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.export.parity.caches import Compact, Scattered
+from diptych.export.parity.caches import Compact, Slotted
 from diptych.runtime import ports
 from diptych.runtime.bundle import BundleDecoder
 from diptych.runtime.decoder import CachedDecoder, CacheState, Decoder
@@ -48,10 +48,11 @@ class AsPortable:
         else:
             logits = decoder.forward(state, ids)
             logits = np.take_along_axis(logits, np.argsort(places, axis=1)[:, :, None], axis=1)[:, -keep:]
+            assert isinstance(state, GroupedState)
             state.cache.mask = _mask(feeds)
         found = {ports.LOGITS: logits}
         for name, entries in cached(self.decoder, state).items():
-            found[ports.present_name(name)] = entries[:, :: entries.shape[1] // feeds[name].shape[1]]
+            found[ports.present_name(name)] = entries
         if decoder.attends:
             found[ports.CROSS_ATTENTIONS] = decoder.attention(state)
         return {name: value for name, value in found.items() if outputs is None or name in outputs}
@@ -76,7 +77,7 @@ class AsPortable:
 
 def is_tuned(graph: OrtGraph) -> bool:
     """Whether its cache lies in buffers."""
-    return not graph.inputs.keys().isdisjoint({ports.CACHE_INDIRECTION, ports.SEQLENS_K})
+    return not graph.inputs.keys().isdisjoint({ports.WRITE_INDICES, ports.SEQLENS_K})
 
 
 def state_of(decoder: Tuned, feeds: Arrays) -> InPlaceState | GroupedState:
@@ -91,21 +92,12 @@ def state_of(decoder: Tuned, feeds: Arrays) -> InPlaceState | GroupedState:
         written = np.arange(len(mask) * places).reshape(len(mask), places)
         return GroupedState(1, RowCache(buffers, mask, written, written.size))
     sources = feeds[ports.ENCODER_ATTENTION_MASK]
-    rows_per_source = len(mask) // len(sources)
-    scattered = Scattered.drawn(len(sources), rows_per_source, max(length, 1))
-    heads = {name: int(decoder.decoder.inputs[name][1]) for name in past}
-    empty = InPlaceCache.empty({}, len(sources), rows_per_source)
-    known = np.zeros((len(mask), max(length, 1)), dtype=empty.mask.dtype)
-    known[:, :length] = mask
+    slotted = Slotted(mask, len(mask) // len(sources))
+    slotted.cache.buffers = {name: slotted.put(entries) for name, entries in past.items()}
     return InPlaceState(
         source_mask=np.ascontiguousarray(sources),
         cross={name: np.ascontiguousarray(feeds[name]) for name in decoder.cross_names},
-        cache=InPlaceCache(
-            {name: scattered.put(entries, heads[name]) for name, entries in past.items()},
-            known,
-            scattered.origins,
-            length,
-        ),
+        cache=slotted.cache,
         attend=decoder.attends,
     )
 
@@ -115,8 +107,8 @@ def cached(decoder: BundleDecoder, state: Any) -> Mapping[str, Array]:
     match state:
         case CacheState(past=past) if isinstance(decoder, CachedDecoder):
             return decoder.memory.arrays(past)
-        case InPlaceState(cache=InPlaceCache(buffers=buffers, origins=origins, length=length)):
-            return {name: Scattered(origins).take(buffer, length) for name, buffer in buffers.items()}
+        case InPlaceState(cache=InPlaceCache() as cache):
+            return {name: Slotted.take(buffer, cache) for name, buffer in cache.buffers.items()}
         case GroupedState(cache=RowCache(buffers=buffers, mask=mask)):
             return {name: Compact(mask).take(buffer) for name, buffer in buffers.items()}
     raise TypeError(f"{type(decoder).__name__} has no {type(state).__name__}")

@@ -1,6 +1,6 @@
 """How what is cached of rows, [R, H, P, D], lies in the buffers of tuned graphs, and what it is there.
 
-Shapes: B sources, K rows per source, R = K·B rows, P places of their past, M places of a buffer, H heads, D head width.
+Shapes: B sources, K rows per source, R = K·B rows, P places of their past, M slots of a buffer, H heads, D head width.
 """
 
 from dataclasses import dataclass
@@ -8,41 +8,51 @@ from dataclasses import dataclass
 import numpy as np
 
 from diptych.runtime.graph import Array
+from diptych.runtime.in_place_cache import InPlaceCache
 
 _SEED = 43
 
 
-@dataclass(frozen=True)
-class Scattered:
-    """Of graphs with `cache_indirection`. origins [B, K, M], int32: which row of its source has each place of a row."""
+class Slotted:
+    """Of graphs with `write_indices`: each source has one buffer, in which every place of each row has a slot.
 
-    origins: Array
+    slots [B, K, P]: which, in any order, as beam search and rows that left may have it. mask [R, P], 1 = token.
+    """
 
-    @staticmethod
-    def drawn(sources: int, rows_per_source: int, places: int) -> "Scattered":
-        """As beam search leaves it: at each place the rows of a source have written each other's past."""
-        own = np.arange(rows_per_source, dtype=np.int32)[None, :, None]
-        rows = np.broadcast_to(own, (sources, rows_per_source, places))
-        return Scattered(np.ascontiguousarray(np.random.default_rng(_SEED).permuted(rows, axis=1)))
+    def __init__(self, mask: Array, rows_per_source: int, more: int = 0) -> None:
+        """more: slots that are free, for new tokens."""
+        length = mask.shape[1]
+        sources, taken = len(mask) // rows_per_source, rows_per_source * length
+        every = np.broadcast_to(np.arange(taken), (sources, taken))
+        self.slots = np.random.default_rng(_SEED).permuted(every, axis=1).reshape(sources, rows_per_source, length)
+        places = max(taken + more, 1)
+        own, rows = np.arange(sources)[:, None, None], np.arange(rows_per_source)[:, None]
+        by_source = mask.reshape(self.slots.shape)
+        seen = np.zeros((sources, rows_per_source, places), dtype=bool)
+        columns, positions = (np.zeros((sources, places), dtype=np.int64) for _ in range(2))
+        seen[own, rows, self.slots] = by_source
+        columns[own, self.slots] = np.arange(length)
+        positions[own, self.slots] = np.maximum(by_source.cumsum(axis=2) - 1, 0)
+        self.cache = InPlaceCache({}, seen, columns, positions, mask.sum(axis=1), taken, length)
 
-    def put(self, entries: Array, heads: int) -> Array:
-        """Into a buffer with so many heads: one of several queries' is there for each of them."""
-        entries = np.repeat(entries, heads // entries.shape[1], axis=1)
-        rows, heads, length, width = entries.shape
-        buffer = np.zeros((rows, heads, self.origins.shape[2], width), entries.dtype)
-        # Indices apart from each other put their axes first: [R, P, H, D].
-        buffer[self._owners[:, :length], :, np.arange(length)] = entries.transpose(0, 2, 1, 3)
+    def put(self, entries: Array) -> Array:
+        """[R, H, P, D] -> a buffer [B, H, M, D]"""
+        sources, rows, length = self.slots.shape
+        _, heads, _, width = entries.shape
+        buffer = np.zeros((sources, heads, self.cache.seen.shape[2], width), entries.dtype)
+        by_source = entries.reshape(sources, rows, heads, length, width)
+        # Indices apart from each other put their axes first: [B, K, P, H, D].
+        buffer[np.arange(sources)[:, None, None], :, self.slots] = by_source.swapaxes(2, 3)
         return buffer
 
-    def take(self, buffer: Array, length: int) -> Array:
-        """Out of a buffer, the first so many places of each row."""
-        return np.asarray(buffer[self._owners[:, :length], :, np.arange(length)].transpose(0, 2, 1, 3))
-
-    @property
-    def _owners(self) -> Array:
-        """[R, M], rows of the buffer."""
-        sources, rows, places = self.origins.shape
-        return np.asarray(self.origins + np.arange(sources)[:, None, None] * rows).reshape(sources * rows, places)
+    @staticmethod
+    def take(buffer: Array, cache: InPlaceCache) -> Array:
+        """A buffer -> [R, H, P, D]; 0 where there is padding."""
+        _, heads, _, width = buffer.shape
+        found = np.zeros((len(cache.counts), heads, cache.length, width), buffer.dtype)
+        source, row, slot = np.nonzero(cache.seen)
+        found[source * cache.rows_per_source + row, :, cache.columns[source, slot]] = buffer[source, :, slot]
+        return found
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from diptych.runtime.decoder import CachedDecoder, Sources
 from diptych.runtime.errors import EngineError, ProviderError
 from diptych.runtime.graph import Array, OrtGraph
 from diptych.runtime.in_place import InPlaceDecoder
-from diptych.runtime.in_place_cache import PLACES
+from diptych.runtime.in_place_cache import SLOTS
 from diptych.runtime.manifest import Manifest, SpecialTokens
 
 CASES = {
@@ -122,25 +122,25 @@ def test_each_row_decodes_as_if_alone(name: str, seed: int) -> None:
 @pytest.mark.parametrize("keep", [0, 1, 3])
 def test_logits_after_several_tokens(name: str, keep: int) -> None:
     pairs = begun(name)
-    for length in (4, 1, PLACES):
+    for length in (4, 1, SLOTS):
         found, expected = (decoder.forward(state, drawn(name, length), keep) for decoder, state in pairs)
         close(found, expected)
-    assert [decoder.length(state) for decoder, state in pairs] == [3 + 4 + 1 + PLACES] * 2
+    assert [decoder.length(state) for decoder, state in pairs] == [3 + 4 + 1 + SLOTS] * 2
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_beams_are_reordered_without_moving_what_they_said(name: str) -> None:
     """And repeated, dropped, and made sources of their own."""
     pairs = begun(name, 3)
-    before = pairs[0][1].cache.buffers
     random = np.random.default_rng(3)
-    for turn in range(PLACES - 4):
+    for turn in range(SLOTS + 4):
+        before = pairs[0][1].cache.buffers
         rows = (np.arange(len(SOURCES))[:, None] * 3 + random.integers(0, 3, (len(SOURCES), 3))).reshape(-1)
         for decoder, state in pairs:
             decoder.select(state, rows)
+        assert pairs[0][1].cache.buffers is before
         found, expected = (decoder.step(state, drawn(name, 1, 3, seed=turn)) for decoder, state in pairs)
         close(found, expected)
-    assert pairs[0][1].cache.buffers is before
     for rows in (np.array([3, 4, 5, 9, 10, 11]), np.array([4, 3, 0, 0])):
         for decoder, state in pairs:
             decoder.select(state, rows)
@@ -152,6 +152,20 @@ def test_beams_are_reordered_without_moving_what_they_said(name: str) -> None:
         decoder.select(state, np.array([2, 0, 3]))
     found, expected = (decoder.step(state, np.array([[5], [6], [7]])) for decoder, state in pairs)
     close(found, expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_no_beam_sees_any_more_takes_no_room(name: str) -> None:
+    pairs = begun(name, 3)
+    for turn in range(24):
+        found, expected = (decoder.step(state, drawn(name, 1, 3, seed=turn)) for decoder, state in pairs)
+        close(found, expected)
+        for decoder, state in pairs:
+            decoder.select(state, np.array([1, 1, 1, 3, 5, 5, 6, 7, 6, 11, 11, 11]))
+    cache = pairs[0][1].cache
+    # What they have in common, what two beams of one source have said since, and room for some steps.
+    assert cache.seen.shape[2] <= 3 + 2 * 24 + 2 * 8 * 3
+    assert cache.seen[0].any(axis=0).sum() == cache.counts[0] == 3 + 24
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -237,7 +251,7 @@ def test_a_failure_after_places_were_left_out_changes_nothing() -> None:
     decoder, portable = both("bart")
     sources = Sources.pad([[5, 6]], PAD)
     long, short = decoder.start(sources, 1), decoder.start(sources, 1)
-    decoder.forward(long, np.full((1, PLACES - 2), 7))
+    decoder.forward(long, np.full((1, SLOTS - 2), 7))
     target = [4, 5, 6]
     decoder.forward(short, np.array([target]))
     decoder.join(long, short)

@@ -25,9 +25,9 @@ EXPORTED: dict[str, dict[str, Any]] = {
 }
 
 FAULTS = [
-    Fault("indirection of beams ignored", "transformer, cpu", SECOND, in_graph(D, made.own_past(SECOND))),
-    Fault("new token written over the last", "transformer, cpu", FIRST, in_graph(D, made.one_place_early(FIRST))),
-    Fault("mask off by one place", "bart, cpu", FIRST, in_graph(D, made.late_mask(FIRST))),
+    Fault("beams see each other's past", "transformer, cpu", SECOND, in_graph(D, made.everything_seen(SECOND))),
+    Fault("new token written over the last", "transformer, cpu", FIRST, in_graph(D, made.one_slot_early(FIRST))),
+    Fault("mask off by one slot", "bart, cpu", FIRST, in_graph(D, made.late_mask(FIRST))),
     Fault(
         "buffers of layers swapped",
         "transformer, cpu",

@@ -7,43 +7,41 @@ from parity.mistakes import Edit
 
 from diptych.runtime import ports
 
-IN_PLACE, GROUPED = "DecoderMaskedMultiHeadAttention", "GroupQueryAttention"
+GROUPED, WRITTEN = "GroupQueryAttention", "TensorScatter"
 # Their inputs.
-MASK, PAST, PAST_LENGTH, INDIRECTION, LAST = 3, 5, 7, 9, 5
+PAST, LAST = 3, 5
+BUFFER, SLOTS, MASK = 0, 2, 3
 
 
-def own_past(layer: str) -> Edit:
-    """Whatever beam search has reordered, each row looks at what it has written itself."""
+def everything_seen(layer: str) -> Edit:
+    """Rows see whatever their source's rows have said, and what nobody has."""
 
     def edit(e: Editor) -> None:
-        node = e.find(IN_PLACE, layer)
-        ones = e.add(node, "Add", e.add(node, "Mul", node.inputs[INDIRECTION], _int32(0)).outputs[0], _int32(1))
-        counted = e.add(node, "CumSum", ones.outputs[0], 1)
-        node.replace_input_with(INDIRECTION, e.add(node, "Sub", counted.outputs[0], _int32(1)).outputs[0])
+        node = e.find("Attention", layer)
+        e.before(node, MASK, "Or", np.array(True))
 
     return edit
 
 
-def one_place_early(layer: str) -> Edit:
-    """The new token is written over the last one."""
+def one_slot_early(layer: str) -> Edit:
+    """New tokens are written over the last ones."""
 
     def edit(e: Editor) -> None:
-        node = e.find(IN_PLACE, layer)
-        e.before(node, PAST_LENGTH, "Sub", _int32([1]))
-        early = e.before(node, PAST_LENGTH, "Max", _int32([0])).outputs[0]
-        e.before(node, MASK, "Slice", e.add(node, "Sub", _int32([-1]), early).outputs[0], _int32([2**30]), _int32([1]))
+        for node in e.all(WRITTEN, layer):
+            e.before(node, SLOTS, "Sub", [1])
+            e.before(node, SLOTS, "Max", [0])
 
     return edit
 
 
 def late_mask(layer: str) -> Edit:
-    """Each place has the mask of the one before it."""
+    """Each slot has the mask of the one before it."""
 
     def edit(e: Editor) -> None:
-        node = e.find(IN_PLACE, layer)
+        node = e.find("Attention", layer)
         mask = node.inputs[MASK]
-        first, others = (e.add(node, "Slice", mask, [0], [end], [1]).outputs[0] for end in (1, -1))
-        node.replace_input_with(MASK, e.add(node, "Concat", first, others, axis=1).outputs[0])
+        first, others = (e.add(node, "Slice", mask, [0], [end], [3]).outputs[0] for end in (1, -1))
+        node.replace_input_with(MASK, e.add(node, "Concat", first, others, axis=3).outputs[0])
 
     return edit
 
@@ -52,10 +50,11 @@ def other_layers_buffers(one: str, other: str, first: str, second: str) -> Edit:
     """Two layers keep their past in each other's buffers. first, second: what their presents are called."""
 
     def edit(e: Editor) -> None:
-        nodes = [*e.all(IN_PLACE, one), *e.all(GROUPED, one), *e.all(IN_PLACE, other), *e.all(GROUPED, other)]
-        place = PAST if nodes[0].op_type == IN_PLACE else PAST - 2
-        for part in (0, 1):
-            e.swap((nodes[0], place + part), (nodes[1], place + part))
+        for here, there in zip(e.all(WRITTEN, one), e.all(WRITTEN, other), strict=True):
+            e.swap((here, BUFFER), (there, BUFFER))
+        for here, there in zip(e.all(GROUPED, one), e.all(GROUPED, other), strict=True):
+            e.swap((here, PAST), (there, PAST))
+            e.swap((here, PAST + 1), (there, PAST + 1))
         for part in ("key", "value"):
             e.swap_names(f"{first}.{part}", f"{second}.{part}")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from diptych.export.parity.bisection.points import OnnxWatched
 from diptych.export.parity.bounds import Deviation
-from diptych.export.parity.caches import Compact, Scattered
+from diptych.export.parity.caches import Compact, Slotted
 from diptych.export.parity.levels.probes import Probe
 from diptych.runtime import ports
 from diptych.runtime.errors import EngineError
@@ -26,8 +26,8 @@ class TunedWatched(OnnxWatched):
         inputs = {port.name: port.shape for port in session.get_inputs()}
         known = {port.name for port in session.get_outputs()}
         pasts = [name for name in feeds if name in inputs and ports.present_name(name) in known - {name}]
-        cache: _Lying = _InPlace(feeds) if ports.CACHE_INDIRECTION in inputs else _Grouped(feeds)
-        buffers = {name: cache.put(feeds[name], int(inputs[name][1])) for name in pasts}
+        cache: _Lying = _InPlace(feeds) if ports.WRITE_INDICES in inputs else _Grouped(feeds)
+        buffers = {name: cache.put(feeds[name]) for name in pasts}
         given = {**feeds, **buffers, **cache.given, ports.NUM_TOP_LOGITS: np.array(1)}
         types = {port.name: DTYPES[port.type] for port in session.get_inputs()}
         given = {name: np.array(given[name], dtype, order="C") for name, dtype in types.items()}
@@ -45,36 +45,49 @@ class TunedWatched(OnnxWatched):
         found = dict(zip([*presents, *others], (value.numpy() for value in binding.get_outputs()), strict=True))
         for present, name in presents.items():
             found[present] = cache.take(given[name], feeds[name])
-        return [_with_length(name, found[name]) for name in outputs]
-
-
-def _with_length(name: str, value: Array) -> Array:
-    """Logits [R, V] as [R, 1, V], and their shape so."""
-    if name == ports.LOGITS and value.ndim == 2:
-        return value[:, None]
-    if name.endswith(f" {ports.LOGITS}") and len(value) == 2:
-        return np.insert(value, 1, 1)
-    return value
+        return [cache.by_row(name, found[name]) for name in outputs]
 
 
 class _InPlace:
-    """How the past of these feeds lies in buffers: scattered over the rows of each source."""
+    """How the past of these feeds lies in buffers: the rows of a source share one, and are its new tokens."""
 
     def __init__(self, feeds: Arrays) -> None:
-        sources, self.length = len(feeds[ports.ENCODER_ATTENTION_MASK]), feeds[ports.DECODER_ATTENTION_MASK].shape[1]
-        self.cache = Scattered.drawn(sources, len(feeds[ports.INPUT_IDS]) // sources, self.length)
-        self.cache.origins[:, :, -1] = np.arange(self.cache.origins.shape[1])
+        ids, mask = feeds[ports.INPUT_IDS], feeds[ports.DECODER_ATTENTION_MASK]
+        sources = len(feeds[ports.ENCODER_ATTENTION_MASK])
+        self.shape = sources, len(ids) // sources
+        self.slotted = Slotted(mask[:, :-1], self.shape[1], more=self.shape[1])
+        cache, known = self.slotted.cache, mask[:, -1:] != 0
+        slots = np.full(sources, cache.taken)
+        seen, _ = cache.extend(known)
         self.given: Mapping[str, Array] = {
-            ports.CACHE_INDIRECTION: self.cache.origins,
-            ports.BEAM_WIDTH: np.array([self.cache.origins.shape[1]]),
-            ports.PAST_SEQUENCE_LENGTH: np.array([self.length - 1]),
+            ports.INPUT_IDS: ids.reshape(self.shape),
+            ports.POSITION_IDS: feeds[ports.POSITION_IDS].reshape(self.shape),
+            ports.DECODER_ATTENTION_MASK: seen.copy(),
+            ports.WRITE_INDICES: slots,
+            ports.SLOT_POSITIONS: cache.positions,
         }
+        cache.keep_new(known)
 
-    def put(self, entries: Array, heads: int) -> Array:
-        return self.cache.put(entries, heads)
+    def put(self, entries: Array) -> Array:
+        return self.slotted.put(entries)
 
     def take(self, buffer: Array, before: Array) -> Array:
-        return self.cache.take(buffer, self.length)[:, :: buffer.shape[1] // before.shape[1]]
+        found = Slotted.take(buffer, self.slotted.cache)
+        found[:, :, :-1] = before
+        return found
+
+    def by_row(self, name: str, value: Array) -> Array:
+        """[B, K, …] as [R, 1, …], and such a shape so; attention [B, layers, H, K, S] as [R, layers, H, 1, S]."""
+        sources, rows = self.shape
+        if value.ndim == 3 and value.shape[:2] == self.shape:
+            return value.reshape(sources * rows, 1, -1)
+        if value.ndim == 1 and len(value) == 3 and tuple(value[:2]) == self.shape:
+            return np.array([sources * rows, 1, value[2]])
+        if name == ports.CROSS_ATTENTIONS:
+            return np.moveaxis(value, 3, 1).reshape(sources * rows, *value.shape[1:3], 1, -1)
+        if name.endswith(f" {ports.CROSS_ATTENTIONS}"):
+            return np.array([sources * rows, *value[1:3], 1, value[4]])
+        return value
 
 
 class _Grouped:
@@ -85,7 +98,7 @@ class _Grouped:
         last = self.mask.sum(axis=1) - 1
         self.given: Mapping[str, Array] = {ports.SEQLENS_K: last, ports.MOST_TOKENS: last.max() + 1}
 
-    def put(self, entries: Array, heads: int) -> Array:
+    def put(self, entries: Array) -> Array:
         return Compact(self.mask[:, :-1]).put(entries, self.mask.shape[1])
 
     def take(self, buffer: Array, before: Array) -> Array:
@@ -93,6 +106,9 @@ class _Grouped:
         hidden = self.mask[:, None, :-1, None] == 0
         found[:, :, :-1] = np.where(hidden, before, found[:, :, :-1])
         return found
+
+    def by_row(self, name: str, value: Array) -> Array:
+        return value
 
 
 _Lying = _InPlace | _Grouped
