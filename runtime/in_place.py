@@ -180,10 +180,8 @@ class _Step:
         self._ids, self._positions = np.zeros((sources, new), np.int64), np.zeros((sources, new), np.int64)
         self._slots = np.zeros(sources, dtype=np.int64)
         self._logits = np.empty((sources, new, vocab_size), dtype=np.float32)
-        self._tokens, self._values = (
-            np.empty((sources, new, count), np.int64),
-            np.empty((sources, new, count), np.float32),
-        )
+        self._tokens = np.empty((sources, new, count), dtype=np.int64)
+        self._values = np.empty((sources, new, count), dtype=np.float32)
         self._sums = np.empty((sources, new), dtype=np.float32)
         bound.feed(ports.INPUT_IDS, self._ids)
         bound.feed(ports.POSITION_IDS, self._positions)

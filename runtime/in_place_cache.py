@@ -5,7 +5,7 @@ buffer. A token takes a slot, whichever row says it; rows are reordered by what 
 that no row sees any more are left out when a buffer is full.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,15 +108,15 @@ class InPlaceCache:
         """The rows of both, which have as many for each source; the shorter past is padded on the left."""
         both = self, other
         slots, length = max(one.seen.shape[2] for one in both), max(one.length for one in both)
-        columns = (_widened(one.columns + length - one.length, slots) for one in both)
+
+        def together(parts: Iterable[Array], axis: int = 1) -> Array:
+            return np.concatenate([_widened(part, slots, axis) for part in parts])
+
         return InPlaceCache(
-            {
-                name: np.concatenate([_widened(one.buffers[name], slots, axis=2) for one in both])
-                for name in self.buffers
-            },
-            np.concatenate([_widened(one.seen, slots, axis=2) for one in both]),
-            np.concatenate(list(columns)),
-            np.concatenate([_widened(one.positions, slots) for one in both]),
+            {name: together((one.buffers[name] for one in both), axis=2) for name in self.buffers},
+            together((one.seen for one in both), axis=2),
+            together(one.columns + length - one.length for one in both),
+            together(one.positions for one in both),
             np.concatenate([one.counts for one in both]),
             max(one.taken for one in both),
             length,
@@ -135,7 +135,7 @@ class InPlaceCache:
 
     def _make_room(self, count: int) -> None:
         """For so many more slots, at least: by leaving out what no row sees any more, and with larger buffers."""
-        alive = self.seen[:, :, : self.taken].any(axis=1)
+        alive: Array = self.seen[:, :, : self.taken].any(axis=1)
         # Up to the first that is left out all stay where they are.
         first = int(np.argmin(np.append(alive.all(axis=0), False)))
         kept = int(alive.sum(axis=1).max(initial=0))
