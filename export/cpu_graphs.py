@@ -7,10 +7,8 @@ from torch import Tensor, nn
 
 from diptych.export import graph_spec as spec
 from diptych.export.graph_spec import GraphSpec, KeyValue
-from diptych.export.kernels import OPSET, in_place
+from diptych.export.kernels import OPSET, in_place, look_back
 from diptych.export.ranking import rank
-from diptych.model.kernels import Back
-from diptych.model.masks import padding_bias
 from diptych.model.networks import EncoderDecoder
 from diptych.runtime import ports
 
@@ -39,13 +37,12 @@ class InPlaceGraph(nn.Module):
         slot_positions: Tensor,
         num_top_logits: Tensor,
     ) -> tuple[Tensor, list[KeyValue], list[Tensor], tuple[Tensor, Tensor, Tensor]]:
-        decoder, weights = self.decoder, list[Tensor]()
+        decoder = self.decoder
+        weights: list[Tensor] | None = [] if self.with_attention else None
         kernels = in_place(decoder, position_ids, decoder_attention_mask, past, write_indices, slot_positions)
-        bias = padding_bias(encoder_attention_mask, decoder.embedding.tokens.weight.dtype)
-        collect = weights.append if self.with_attention else None
-        back = [Back(entry, bias, collect) for entry in cross]
+        back = look_back(decoder, cross, encoder_attention_mask, weights)
         logits = self.head(decoder.decode(input_ids, position_ids, kernels, back))
-        attentions = [torch.stack(weights, dim=1)] if self.with_attention else []
+        attentions = [torch.stack(weights, dim=1)] if weights else []
         best = rank(logits, num_top_logits)
         return logits, [kernel.present for kernel in kernels], attentions, best
 
@@ -53,13 +50,14 @@ class InPlaceGraph(nn.Module):
 def in_place_graph(network: EncoderDecoder, *, with_attention: bool = False) -> GraphSpec:
     layers = network.spec.decoder.layers
     cross = spec.cross_attentions(layers, with_attention=with_attention)
+    shapes = [(spec.SOURCES, layer.attention.heads, spec.MAX_LENGTH, layer.attention.head_dim) for layer in layers]
     arguments = (
         spec.ids(spec.SOURCES, spec.TARGET_LENGTH),
         spec.ids(spec.SOURCES, spec.TARGET_LENGTH),
         torch.ones(spec.SOURCES, spec.TARGET_LENGTH, spec.MAX_LENGTH, dtype=torch.bool),
         spec.ones(spec.SOURCES, spec.SOURCE_LENGTH),
         [spec.entry(attention, spec.SOURCES, spec.SOURCE_LENGTH) for attention in cross],
-        [spec.entry(layer.attention, spec.SOURCES, spec.MAX_LENGTH) for layer in layers],
+        [(torch.zeros(shape), torch.zeros(shape)) for shape in shapes],
         torch.zeros(spec.SOURCES, dtype=torch.int64),
         spec.ids(spec.SOURCES, spec.MAX_LENGTH),
         torch.tensor(spec.KEPT),

@@ -16,7 +16,7 @@ from diptych.runtime.errors import BundleError
 from diptych.runtime.graph import Array, Graph, OrtGraph
 from diptych.runtime.in_place_cache import InPlaceCache
 from diptych.runtime.memory import joined
-from diptych.runtime.ranked import Ranked, check, ranked
+from diptych.runtime.ranked import Ranked, ranked
 
 # So many new tokens are read at once: of each come the logits of the whole vocabulary.
 _TOKENS = 256
@@ -90,11 +90,12 @@ class InPlaceDecoder:
         return state.attention
 
     def select(self, state: InPlaceState, rows: Array) -> None:
-        cache = state.cache
-        if is_all(rows, cache.counts):
+        cache, before = state.cache, state.cache.rows_per_source
+        if len(rows) == len(cache.counts) and (rows // before == np.arange(len(rows)) // before).all():
+            self._go_on(state, rows.reshape(-1, before), None)
             return
-        sources, after = sources_of(rows, cache.rows_per_source)
-        self._go_on(state, rows.reshape(len(sources), after), sources)
+        sources, after = sources_of(rows, before)
+        self._go_on(state, rows.reshape(len(sources), after), None if is_all(sources, state.source_mask) else sources)
 
     def part(self, state: InPlaceState) -> None:
         if (before := state.cache.rows_per_source) > 1:
@@ -118,11 +119,11 @@ class InPlaceDecoder:
         state.cache.trim(length)
         state.attention = None
 
-    def _go_on(self, state: InPlaceState, rows: Array, sources: Array) -> None:
-        """From rows [B', K'], those of each of these sources."""
+    def _go_on(self, state: InPlaceState, rows: Array, sources: Array | None) -> None:
+        """From rows [B', K'], those of each of these sources; None: of all, in order."""
         state.attention = None
         state.cache.select(rows, sources)
-        if is_all(sources, state.source_mask):
+        if sources is None:
             return
         state.step = None
         state.source_mask = state.source_mask[sources]
@@ -151,17 +152,18 @@ class InPlaceDecoder:
         state.attention = np.concatenate(looked, axis=3) if looked else None
 
     def _step(self, state: InPlaceState, ids: Array, count: int) -> "_Step":
-        cache, known = state.cache, ids >= 0
-        seen, positions = cache.extend(known)
+        cache, length, known = state.cache, ids.shape[1], ids >= 0
+        known = None if known.all() else known
+        seen, positions = cache.extend(length, known)
         step = state.step
-        if step is None or not step.fits(state, ids.shape[1], count):
-            step = state.step = _Step(self.decoder, state, ids.shape[1], count, self.vocab_size)
+        if step is None or not step.fits(state, length, count):
+            step = state.step = _Step(self.decoder, state, length, count, self.vocab_size)
         try:
             step.run(cache, ids, positions, seen)
         except Exception:
             cache.forget_new()
             raise
-        cache.keep_new(known)
+        cache.keep_new(length, known)
         return step
 
 
@@ -237,7 +239,6 @@ class _Step:
     def ranked(self, asked: Array) -> Ranked:
         """After the last token of each row."""
         tokens, values, sums = (self._by_row(each)[:, -1].copy() for each in (self._tokens, self._values, self._sums))
-        check(sums)
         return Ranked(tokens, values, sums, self._by_row(self._logits)[:, -1, asked])
 
     def _by_row(self, values: Array) -> Array:

@@ -49,40 +49,50 @@ class InPlaceCache:
     def rows_per_source(self) -> int:
         return int(self.seen.shape[1])
 
-    def extend(self, known: Array) -> tuple[Array, Array]:
-        """Slots for new tokens [R, T], which are known or padding: what each sees [B, K·T, M], and positions [B, K·T].
+    def extend(self, length: int, known: Array | None) -> tuple[Array, Array]:
+        """Slots for so many new tokens of each row: what each token sees [B, K·T, M], and its position [B, K·T].
 
-        Slots of a source's rows follow each other. Call `keep_new` once they are written.
+        Slots of a source's rows follow each other. known [R, T]: where there is no padding; None if there is none. Call
+        `keep_new` once they are written, or `forget_new`.
         """
+        sources, rows, slots = self.seen.shape
+        if self.taken + rows * length > slots:
+            self._make_room(rows * length)
+        new = slice(self.taken, self.taken + rows * length)
+        if length == 1:
+            self.columns[:, new] = self.length
+            positions = (self.counts if known is None else self.counts * known[:, 0]).reshape(sources, rows)
+            own = np.arange(rows)
+            self.seen[:, own, self.taken + own] = True
+            seen = self.seen
+        else:
+            known = np.ones((len(self.counts), length), dtype=bool) if known is None else known
+            self.columns[:, new] = np.tile(np.arange(self.length, self.length + length), rows)
+            positions = np.where(known, self.counts[:, None] + known.cumsum(axis=1) - 1, 0).reshape(sources, -1)
+            seen = self._seen_by_each(known)
+        self.positions[:, new] = positions
+        return seen, positions
+
+    def _seen_by_each(self, known: Array) -> Array:
+        """[B, K·T, M], of new tokens: what is cached, and those of the row up to itself; padding sees itself, too."""
         sources, rows, _ = self.seen.shape
         length = known.shape[1]
-        if self.taken + rows * length > self.seen.shape[2]:
-            self._make_room(rows * length)
-        first = self.taken
-        positions = np.where(known, self.counts[:, None] + known.cumsum(axis=1) - 1, 0).reshape(sources, -1)
-        new = slice(first, first + rows * length)
-        self.columns[:, new] = np.tile(np.arange(self.length, self.length + length), rows)
-        self.positions[:, new] = positions
-        # What is padding sees itself, too: something has to be seen.
-        own = np.arange(rows)
-        if length == 1:
-            self.seen[:, own, first + own] = True
-            return self.seen, positions
+        new = slice(self.taken, self.taken + rows * length)
         each = (known[:, None] & np.tri(length, dtype=bool)) | np.eye(length, dtype=bool)  # [R, T, T]
-        seen = self.seen.repeat(length, axis=1)
+        seen, own = self.seen.repeat(length, axis=1), np.arange(rows)
         block = seen[:, :, new].reshape(sources, rows, length, rows, length)
         block[:, own, :, own] = each.reshape(sources, rows, length, length).swapaxes(0, 1)
         seen[:, :, new] = block.reshape(sources, rows * length, -1)
-        return seen, positions
+        return seen
 
-    def keep_new(self, known: Array) -> None:
+    def keep_new(self, length: int, known: Array | None) -> None:
         """What `extend` made room for is written."""
         sources, rows, _ = self.seen.shape
-        length = known.shape[1]
-        if length > 1 or not known.all():
+        if length > 1 or known is not None:
             slots = self.taken + np.arange(rows * length).reshape(rows, length)
-            self.seen[:, np.arange(rows)[:, None], slots] = known.reshape(sources, rows, length)
-        self.counts = self.counts + known.sum(axis=1)
+            seen = True if known is None else known.reshape(sources, rows, length)
+            self.seen[:, np.arange(rows)[:, None], slots] = seen
+        self.counts = self.counts + (length if known is None else known.sum(axis=1))
         self.taken += rows * length
         self.length += length
 
@@ -96,9 +106,9 @@ class InPlaceCache:
         self.length = min(self.length, length)
         self.taken = int(np.max(np.flatnonzero(self.seen.any(axis=(0, 1))), initial=-1)) + 1
 
-    def select(self, rows: Array, sources: Array) -> None:
-        """Go on from rows [B', K'], those of each of the sources [B'], which may be repeated."""
-        if not np.array_equal(sources, np.arange(len(self.seen))):
+    def select(self, rows: Array, sources: Array | None) -> None:
+        """Go on from rows [B', K'], those of each of the sources [B'], which may be repeated; None: of all."""
+        if sources is not None:
             self._select_sources(sources)
         flat, slots = rows.reshape(-1), self.seen.shape[2]
         self.seen = self.seen.reshape(-1, slots)[flat].reshape(*rows.shape, slots)

@@ -13,8 +13,6 @@ from diptych.export.precision.numbers import LARGEST, to_int8
 from diptych.export.precision.places import Place
 from diptych.export.precision.rewriting import CONTRIB, Rewriting
 
-# Where all of a row is 0: it must not be divided by that.
-_TINY = np.finfo(np.float32).tiny
 _UNSIGNED = frozenset({"Relu", "Sigmoid", "Softmax"})
 
 
@@ -55,9 +53,8 @@ class Int8:
         if hidden not in self._rows:
             add, name = self._add, str(hidden.name)
             magnitude = hidden if _unsigned(hidden) else add(first, "Abs", [hidden], f"{name}.magnitude", outer=True)
-            largest = add(first, "ReduceMax", [magnitude, self._last_axis()], f"{name}.maximum", outer=True, keepdims=1)
-            tiny = self._constant("int8.tiny", np.array(_TINY))
-            largest = add(first, "Max", [largest, tiny], f"{name}.largest", outer=True)
+            largest = add(first, "ReduceMax", [magnitude, self._last_axis()], f"{name}.largest", outer=True, keepdims=1)
+            # Where all of a row is 0, what becomes of 0 / 0 is multiplied by it later, and is 0 again.
             even = add(first, "Div", [hidden, largest], f"{name}.even", outer=True)
             inputs = [even, self._step(hidden), self._zero(hidden)]
             made = add(first, "QuantizeLinear", inputs, f"{name}.quantised", ir.DataType.UINT8, outer=True)

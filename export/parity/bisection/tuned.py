@@ -58,7 +58,7 @@ class _InPlace:
         self.slotted = Slotted(mask[:, :-1], self.shape[1], more=self.shape[1])
         cache, known = self.slotted.cache, mask[:, -1:] != 0
         slots = np.full(sources, cache.taken)
-        seen, _ = cache.extend(known)
+        seen, _ = cache.extend(1, known)
         self.given: Mapping[str, Array] = {
             ports.INPUT_IDS: ids.reshape(self.shape),
             ports.POSITION_IDS: feeds[ports.POSITION_IDS].reshape(self.shape),
@@ -66,7 +66,7 @@ class _InPlace:
             ports.WRITE_INDICES: slots,
             ports.SLOT_POSITIONS: cache.positions,
         }
-        cache.keep_new(known)
+        cache.keep_new(1, known)
 
     def put(self, entries: Array) -> Array:
         return self.slotted.put(entries)
