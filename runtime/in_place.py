@@ -152,8 +152,8 @@ class InPlaceDecoder:
         state.attention = np.concatenate(looked, axis=3) if looked else None
 
     def _step(self, state: InPlaceState, ids: Array, count: int) -> "_Step":
-        cache, length, known = state.cache, ids.shape[1], ids >= 0
-        known = None if known.all() else known
+        cache, length = state.cache, ids.shape[1]
+        known = None if (ids >= 0).all() else ids >= 0
         seen, positions = cache.extend(length, known)
         step = state.step
         if step is None or not step.fits(state, length, count):

@@ -14,7 +14,7 @@ from diptych.runtime.graph import Array
 
 # Buffers are so many slots wide, or a multiple of it; when full, they get room for so many more steps, and for twice as
 # many where they grow; of a long past for such a share more, so that little is copied for each token.
-SLOTS, _STEPS = 16, 4
+SLOTS, _STEPS = 32, 4
 _SHARE = 4
 
 
@@ -145,9 +145,9 @@ class InPlaceCache:
 
     def _make_room(self, count: int) -> None:
         """For so many more slots, at least: by leaving out what no row sees any more, and with larger buffers."""
-        alive: Array = self.seen[:, :, : self.taken].any(axis=1)
+        alive = np.asarray(self.seen[:, :, : self.taken].any(axis=1))
         # Up to the first that is left out all stay where they are.
-        first = int(np.argmin(np.append(alive.all(axis=0), False)))
+        first = int(np.argmin(np.append(np.all(alive, axis=0), False)))
         kept = int(alive.sum(axis=1).max(initial=0))
         moved = first + np.argsort(~alive[:, first:], axis=1, kind="stable")[:, : kept - first]
         room, slots = max(count, _STEPS * self.rows_per_source), self.seen.shape[2]
@@ -176,8 +176,11 @@ def _moved(values: Array, slots: Array, first: int, wanted: int) -> Array:
     return found
 
 
-def _widened(values: Array, slots: Array | int, axis: int = 1) -> Array:
+def _widened(values: Array, slots: int, axis: int = 1) -> Array:
     """With zeros behind, on an axis that then has so many slots."""
-    padding = [(0, 0)] * values.ndim
-    padding[axis] = (0, int(slots) - values.shape[axis])
-    return np.pad(values, padding) if padding[axis][1] else values
+    before = values.shape
+    if before[axis] == slots:
+        return values
+    found = np.zeros((*before[:axis], slots, *before[axis + 1 :]), values.dtype)
+    found[(slice(None),) * axis + (slice(before[axis]),)] = values
+    return found

@@ -1,6 +1,7 @@
 """Beam search with the semantics of `transformers` 5 (`GenerationMixin._beam_search`), also sampled."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import takewhile
 
 import numpy as np
@@ -15,6 +16,9 @@ from diptych.runtime.generation.scores import log_softmax
 from diptych.runtime.generation.steps import Choice, Finished, Hypothesis, Progress, Step, hypothesis
 from diptych.runtime.graph import Array
 from diptych.runtime.ranked import check, top
+
+# A hypothesis that is written out when it is wanted: most are overtaken by others.
+Written = Callable[[], Hypothesis]
 
 
 class Beam:
@@ -37,7 +41,7 @@ class Beam:
         self.sources: list[int] = []
         self.running = np.zeros((0, options.num_beams), dtype=np.float32)  # [b, K], log-probabilities
         self.finished = np.zeros((0, options.finished_beams), dtype=np.float32)  # [b, F], scores, descending
-        self.found: list[list[Hypothesis | None]] = []  # [b, F], of those scores; None where nothing has finished yet
+        self.found: list[list[Written | None]] = []  # [b, F], of those scores; None where nothing has finished yet
         self._open = np.zeros(0, dtype=bool)  # [b], whether there is such a None
         self._chances: list[np.random.Generator] = []
         self._finished: list[Finished] = []
@@ -107,7 +111,7 @@ class Beam:
             scores = totals + ~alive * UNFINISHED
             if self.options.coverage_penalty:
                 scores[alive] += [self._uncovered(history, row) for row in np.array(rows)[alive]]
-            now = [hypothesis(history, row, float(score)) for row, score in zip(rows, scores, strict=True)]
+            now = [partial(hypothesis, history, *each) for each in zip(rows, scores.tolist(), strict=True)]
             self._merge(place, scores, np.flatnonzero(alive).tolist(), now)
         self._leave(~stopped)
         return np.flatnonzero((~stopped).repeat(beams))
@@ -120,7 +124,7 @@ class Beam:
         place, beams = self.sources.index(source), self.rows_per_source
         alive = (np.flatnonzero(self.running[place] > UNFINISHED / 2) + place * beams).tolist()
         best = self.found[place][0]
-        texts = [*map(history.generated, alive), *([best.ids] if best else [])]
+        texts = [*map(history.generated, alive), *([best().ids] if best else [])]
         agreed = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*texts, strict=False))
         return [tokens[0] for tokens in agreed]
 
@@ -148,13 +152,13 @@ class Beam:
             if self.options.coverage_penalty:
                 uncovered = [self._uncovered(step.history, row, step.looked) for row in rows[source, candidates]]
                 scores[source, candidates] += uncovered
-            now: list[Hypothesis | None] = [None] * len(scores[source])
+            now: list[Written | None] = [None] * len(scores[source])
             for place in candidates:
                 row, token = int(rows[source, place]), int(tokens[source, place])
-                now[place] = step.hypothesis(row, token, float(gained[source, place]), scores[source, place])
+                now[place] = partial(step.hypothesis, row, token, float(gained[source, place]), scores[source, place])
             self._merge(source, scores[source], candidates, now)
 
-    def _merge(self, source: int, scores: Array, ended: list[int], now: Sequence[Hypothesis | None]) -> None:
+    def _merge(self, source: int, scores: Array, ended: list[int], now: Sequence[Written | None]) -> None:
         """Those of `now` that ended beside those that had; the first of equals wins."""
         both = np.concatenate([self.finished[source], scores[ended].astype(np.float32)])
         every = [*self.found[source], *(now[place] for place in ended)]
@@ -187,10 +191,10 @@ class Beam:
 
     def _leave(self, keep: Array) -> None:
         for source in np.flatnonzero(~keep).tolist():
-            found = [each for each in self.found[source] if each is not None]
+            best = [each for each in self.found[source] if each is not None][: self.options.num_return_sequences]
             # Options that forbid every token leave nothing; the source still has its place.
-            found = found or [Hypothesis([], float(UNFINISHED))]
-            self._finished.append(Finished(self.sources[source], found[: self.options.num_return_sequences]))
+            found = [write() for write in best] or [Hypothesis([], float(UNFINISHED))]
+            self._finished.append(Finished(self.sources[source], found))
         kept = np.flatnonzero(keep)
         self.sources = [self.sources[source] for source in kept.tolist()]
         self.found = [self.found[source] for source in kept.tolist()]

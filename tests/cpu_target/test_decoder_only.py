@@ -1,6 +1,5 @@
 """Decoders alone for ONNX Runtime's CPU, their cache written in place: they say what the portable graphs say."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -9,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cpu_target.models import Models, close
+from cpu_target.models import generator as generator_of
 from families.case import PAD, VOCAB, Case
 from families.decoder_cases import GPT, GPT_NEO, LLAMA, OPT
-from families.twins import SETTINGS, make_reference
+from families.twins import SETTINGS
 from mixing import Mix, alone
 
 from diptych.export.errors import ExportError
 from diptych.export.graphs import graphs
 from diptych.export.pipeline import export_checkpoint
 from diptych.export.torch_graph import TorchGraph
-from diptych.export.trace import trace
-from diptych.export.weights_file import write_models
 from diptych.model import architecture as arch
 from diptych.model import load_checkpoint
 from diptych.model.networks import DecoderOnly, make_network
@@ -27,9 +26,8 @@ from diptych.runtime import Generator, ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.decoder import CachedDecoder, Sources
 from diptych.runtime.errors import BundleError, EngineError
-from diptych.runtime.graph import Array, OrtGraph
+from diptych.runtime.graph import Array
 from diptych.runtime.grouped import GroupedDecoder
-from diptych.runtime.manifest import Manifest, SpecialTokens
 from diptych.runtime.row_cache import PLACES
 
 Decoders = tuple[GroupedDecoder, CachedDecoder]
@@ -50,37 +48,15 @@ CASES = {
     ),
 }
 EMPTY = Sources.pad([[]], PAD)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def decoders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    _folder.append(tmp_path_factory.mktemp("grouped"))
-    yield
-    _folder.clear()
-    both.cache_clear()
-
-
-_folder: list[Path] = []
-
-
-def checkpoint(name: str) -> Path:
-    folder = _folder[0] / name
-    if not folder.exists():
-        make_reference(CASES[name]).save_pretrained(folder)
-    return folder
+MODELS = Models(CASES)
 
 
 @cache
 def both(name: str) -> Decoders:
     """The exported graph, and the portable one as PyTorch computes it."""
-    network = load_checkpoint(checkpoint(name), "generate").network
-    (spec,) = graphs(network, "generate", target="cpu")
-    folder = _folder[0] / f"{name}-graph"
-    folder.mkdir()
-    write_models([(spec.file, trace(spec))], folder)
-    return GroupedDecoder(OrtGraph(folder / spec.file, SETTINGS)), CachedDecoder(
-        None, TorchGraph(graphs(network, "generate")[0])
-    )
+    network = load_checkpoint(MODELS.checkpoint(name), "generate").network
+    (graph,) = MODELS.opened(name, graphs(network, "generate", target="cpu"))
+    return GroupedDecoder(graph), CachedDecoder(None, TorchGraph(graphs(network, "generate")[0]))
 
 
 def drawn(rows: int, length: int, seed: int = 0) -> Array:
@@ -91,11 +67,6 @@ def ragged(lengths: list[int], seed: int = 0) -> Array:
     """Prompts of these lengths, padded on the left."""
     ids = drawn(len(lengths), max(lengths), seed)
     return np.where(np.arange(max(lengths)) >= max(lengths) - np.array(lengths)[:, None], ids, -1)
-
-
-def close(found: Array, expected: Array) -> None:
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, atol=2e-5 * max(1.0, float(np.abs(expected).max())))
 
 
 def begun(name: str, prompts: Array, rows_per_source: int = 1) -> list[tuple[Any, Any]]:
@@ -223,9 +194,7 @@ def prompts() -> list[list[int]]:
 
 
 def generator(decoder: GroupedDecoder | CachedDecoder) -> Generator:
-    tokens = SpecialTokens(pad=PAD, eos=(2,))
-    manifest = Manifest("generate", "", tokens, VOCAB, None, 40, {})
-    return Generator(decoder, manifest)
+    return generator_of(decoder, "generate", VOCAB, 40)
 
 
 def test_a_step_that_fails_changes_nothing() -> None:
@@ -250,7 +219,7 @@ def test_what_it_cannot_do_is_refused() -> None:
 
 
 def test_a_bundle_opens_with_it(tmp_path: Path) -> None:
-    export_checkpoint(checkpoint("gpt2"), tmp_path / "bundle", target="cpu", verify=False)
+    export_checkpoint(MODELS.checkpoint("gpt2"), tmp_path / "bundle", target="cpu", verify=False)
     decoder = Bundle.open(tmp_path / "bundle").decoder(SETTINGS)
     assert isinstance(decoder, GroupedDecoder)
     assert decoder.encoder is None

@@ -1,6 +1,5 @@
 """Decoders that look back, for ONNX Runtime's CPU, their cache written in place: they say what portable ones say."""
 
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,27 +7,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cpu_target.models import Models, close
+from cpu_target.models import generator as generator_of
 from families.case import PAD, VOCAB, Case
 from families.pair_cases import BART, T5
-from families.twins import SETTINGS, make_reference
+from families.twins import SETTINGS
 from mixing import Mix, alone
 from own_models import EVERY
 
 from diptych.export.graphs import graphs
 from diptych.export.pipeline import export_checkpoint
 from diptych.export.torch_graph import TorchGraph
-from diptych.export.trace import trace
-from diptych.export.weights_file import write_models
 from diptych.model import load_checkpoint
 from diptych.model.networks import EncoderDecoder, make_network
 from diptych.runtime import Generator, load_generator, ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.decoder import CachedDecoder, Sources
 from diptych.runtime.errors import EngineError, ProviderError
-from diptych.runtime.graph import Array, OrtGraph
+from diptych.runtime.graph import Array
 from diptych.runtime.in_place import InPlaceDecoder
 from diptych.runtime.in_place_cache import SLOTS
-from diptych.runtime.manifest import Manifest, SpecialTokens
 
 CASES = {
     "bart": Case("bart", "translate", "BartForConditionalGeneration", BART | {"decoder_layers": 2}),
@@ -38,28 +36,12 @@ CASES = {
 NAMES = [*CASES, "own"]
 SOURCES = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [4, 4]]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    _folder.append(tmp_path_factory.mktemp("in-place"))
-    yield
-    _folder.clear()
-    both.cache_clear()
-
-
-_folder: list[Path] = []
-
-
-def checkpoint(name: str) -> Path:
-    folder = _folder[0] / name
-    if not folder.exists():
-        make_reference(CASES[name]).save_pretrained(folder)
-    return folder
+MODELS = Models(CASES)
 
 
 def network(name: str) -> EncoderDecoder:
     if name != "own":
-        made = load_checkpoint(checkpoint(name), "translate").network
+        made = load_checkpoint(MODELS.checkpoint(name), "translate").network
     else:
         torch.manual_seed(1)
         made = make_network(EVERY[0])
@@ -74,11 +56,7 @@ def network(name: str) -> EncoderDecoder:
 def both(name: str) -> tuple[InPlaceDecoder, CachedDecoder]:
     """The exported graphs, and the portable ones as PyTorch computes them."""
     made = network(name)
-    folder = _folder[0] / f"{name}-graphs"
-    folder.mkdir()
-    specs = graphs(made, "translate", target="cpu", with_attention=True)
-    write_models([(spec.file, trace(spec)) for spec in specs], folder)
-    encoder, decoder = (OrtGraph(folder / spec.file, SETTINGS) for spec in specs)
+    encoder, decoder = MODELS.opened(name, graphs(made, "translate", target="cpu", with_attention=True))
     portable = [TorchGraph(spec) for spec in graphs(made, "translate", with_attention=True)]
     return InPlaceDecoder(encoder, decoder), CachedDecoder(*portable)
 
@@ -99,11 +77,6 @@ def begun(name: str, rows_per_source: int = 1, *, attend: bool = False) -> list[
 def drawn(name: str, length: int, rows_per_source: int = 1, seed: int = 0) -> Array:
     rows = len(SOURCES) * rows_per_source
     return np.random.default_rng(seed).integers(3, vocabulary(name), (rows, length))
-
-
-def close(found: Array, expected: Array) -> None:
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, atol=2e-5 * max(1.0, float(np.abs(expected).max())))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -133,7 +106,7 @@ def test_beams_are_reordered_without_moving_what_they_said(name: str) -> None:
     """And repeated, dropped, and made sources of their own."""
     pairs = begun(name, 3)
     random = np.random.default_rng(3)
-    for turn in range(SLOTS + 4):
+    for turn in range(20):
         before = pairs[0][1].cache.buffers
         rows = (np.arange(len(SOURCES))[:, None] * 3 + random.integers(0, 3, (len(SOURCES), 3))).reshape(-1)
         for decoder, state in pairs:
@@ -233,8 +206,7 @@ def test_scores_are_the_same() -> None:
 
 
 def generator(decoder: InPlaceDecoder | CachedDecoder, vocab_size: int) -> Generator:
-    tokens = SpecialTokens(pad=PAD, eos=(2,), decoder_start=2)
-    return Generator(decoder, Manifest("translate", "", tokens, vocab_size, None, 29, {}))
+    return generator_of(decoder, "translate", vocab_size, 29, start=2)
 
 
 def test_a_step_that_fails_changes_nothing() -> None:
@@ -282,7 +254,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
 def test_a_bundle_opens_with_it_on_the_cpu_alone(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
-    export_checkpoint(checkpoint("bart"), bundle, target="cpu", verify=False)
+    export_checkpoint(MODELS.checkpoint("bart"), bundle, target="cpu", verify=False)
     opened = Bundle.open(bundle)
     assert opened.manifest.target == "cpu"
     decoder = opened.decoder(SETTINGS)
