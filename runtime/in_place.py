@@ -19,7 +19,7 @@ from diptych.runtime.memory import joined
 from diptych.runtime.ranked import Ranked, ranked
 
 # So many new tokens are read at once: of each come the logits of the whole vocabulary.
-_TOKENS = 256
+_TOKENS = 64
 
 
 @dataclass
