@@ -1,5 +1,7 @@
 """`diptych export`: checkpoint in, verified bundle out."""
 
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,8 +21,27 @@ from diptych.runtime.console import debug_option, note
 from diptych.runtime.info_command import told_precision
 from diptych.runtime.manifest import PRECISIONS, TARGETS, Manifest
 
+_QUALITY = "--quality"
 
-@click.command("export")
+
+class _Command(click.Command):
+    """Lets a path follow `--quality`, whose share may be left out."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(with_shares(args)))
+
+
+def with_shares(arguments: Sequence[str]) -> Iterator[str]:
+    """The arguments, with the share that `--quality` stands for where what follows is no number."""
+    options = True
+    for place, argument in enumerate(arguments):
+        options &= argument != "--"
+        following = arguments[place + 1 : place + 2]
+        alone = not any(re.match(r"\.?\d", each) for each in following)
+        yield f"{_QUALITY}={AGREEMENT:g}" if options and argument == _QUALITY and alone else argument
+
+
+@click.command("export", cls=_Command)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--task", type=click.Choice(TASKS), help="What the bundle is for; else what the checkpoint was made for.")
@@ -33,7 +54,7 @@ from diptych.runtime.manifest import PRECISIONS, TARGETS, Manifest
 @click.option("--with-attention", is_flag=True, help="The decoder puts out its cross-attention, too.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default=PRECISIONS[0], help="What the graphs compute in.")
 @click.option(
-    "--quality",
+    _QUALITY,
     type=float,
     is_flag=False,
     flag_value=AGREEMENT,

@@ -1,9 +1,9 @@
 """The gate: all levels over one bundle, each in its own words in one report."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from diptych.export.parity.bounds import MULTIPLE
 from diptych.export.parity.compared import Compared
@@ -12,6 +12,7 @@ from diptych.export.parity.levels import tokens as token_level
 from diptych.export.parity.levels.cases import FULL, QUICK, Case
 from diptych.export.parity.levels.decoding import Decoding
 from diptych.export.parity.levels.facts import compare_facts
+from diptych.export.parity.levels.lockstep import Lockstep
 from diptych.export.parity.levels.overflow import prove_range
 from diptych.export.parity.levels.reading import Reading
 from diptych.export.parity.levels.samples import sample_lines
@@ -27,9 +28,7 @@ from diptych.model.tasks import GENERATING
 from diptych.runtime import ports
 from diptych.runtime.bundle import file_digest
 from diptych.runtime.errors import EngineError, InputError
-from diptych.runtime.generation.steps import Hypothesis
 from diptych.runtime.tasks.generate import TextGenerator
-from diptych.runtime.tasks.generated import GeneratedText
 
 Level = Literal["quick", "full"]
 _NEITHER = "PyTorch does not have it either, with these weights"
@@ -171,22 +170,37 @@ class Gate:
                 yield from reads.prove(both_ways=isinstance(self.compared.spec, arch.EncoderOnly))
 
     def _tokens(self, lines: Sequence[str] | None) -> None:
-        subject, reference = decoder_of(self.sides.subject), cached_decoder(self._decoding)
-        sources = token_level.random_sources(self.manifest, continued=subject.encoder is None)
-        if self.level == "full" and ports.TOKENIZER_FILE in self.manifest.files:
-            sources += self._encoded(lines)
+        subject, reference = decoder_of(self.sides.subject), cached_decoder(self._decoding[0])
+        sources = self._sources(lines)
         found = token_level.compare_tokens(subject, reference, self.manifest, sources, self._logit_error())
         self.report.tokens = found
-        for problem in token_level.failures(found, token_level.NEAR_TIES[self.manifest.precision.name]):
+        whole = self.manifest.precision.name == "fp32"
+        least = token_level.OWN_SHARE if whole else token_level.OWN_SHARE_REDUCED
+        for problem in token_level.failures(found, least, lambda: self.own_parted(sources)):
             self.report.fail("tokens", problem)
 
+    def own_parted(self, sources: Sequence[list[int]]) -> dict[str, int]:
+        """For each search, the sources at which PyTorch parts from itself by rounding alone."""
+        one, other = (cached_decoder(each) for each in self._decoding)
+        return token_level.parted(one, other, self.manifest, sources)
+
+    def _sources(self, lines: Sequence[str] | None) -> list[list[int]]:
+        found = token_level.random_sources(self.manifest, continued=ports.ENCODER_FILE not in self.sides.subject)
+        if self.level == "full" and ports.TOKENIZER_FILE in self.manifest.files:
+            found += self._encoded(lines)
+        return found
+
     @property
-    def _decoding(self) -> Engines:
-        """The reference of searches: it rounds activations to steps if the graphs do on this machine."""
-        if self.sides.unrounded is None:
-            return self.sides.decoding
-        half = self.manifest.precision.name == "fp16"
-        return self.sides.unrounded if half or not self.tensors.rounds else self.sides.decoding
+    def _decoding(self) -> tuple[Engines, Engines]:
+        """The reference of searches, which rounds activations to steps if the graphs do on this machine; and the same
+        but for the rounding that graphs may do in another way.
+        """
+        sides = self.sides
+        if sides.unrounded is None or sides.precise is None:
+            return sides.decoding, sides.own if sides.decoding is sides.truth else sides.truth
+        if self.manifest.precision.name == "fp16":
+            return sides.unrounded, sides.own
+        return (sides.decoding, sides.precise) if self.tensors.rounds else (sides.unrounded, sides.truth)
 
     def _encoded(self, lines: Sequence[str] | None) -> list[list[int]]:
         """Those texts that the model can read and go on from."""
@@ -201,7 +215,7 @@ class Gate:
         return found
 
     def _text(self, lines: Sequence[str] | None) -> None:
-        task, reference = (open_task(self.bundle, each) for each in (self.sides.subject, self._decoding))
+        task, reference = (open_task(self.bundle, each) for each in (self.sides.subject, self._decoding[0]))
         chosen = list(lines or sample_lines(self.manifest, getattr(task, "mask", None)))
         found = compare_tokenizers(self.bundle, self.compared.tokenizers, chosen)
         answers = compare_texts(task, reference, chosen, self._score_tolerance(), self._near)
@@ -236,12 +250,9 @@ class Gate:
         # A step of rounding, which few logits show, may decide between two tokens.
         return min(self.tensors.logit_error, 2 * bound) if self.sides.shaken is None else bound / MULTIPLE
 
-    def _near(self, line: str, found: list[GeneratedText], expected: list[GeneratedText]) -> bool:
-        """Whether what both generated parts at a near-tie."""
-        task = open_task(self.bundle, self.sides.subject)
-        assert isinstance(task, TextGenerator)
-        ours, theirs = ([Hypothesis(each.ids, each.score) for each in side] for side in (found, expected))
-        decoder, bound = cached_decoder(self._decoding), 4 * self._logit_error()
-        beams, source = task.generator.defaults.num_beams, task.encode(line)
-        apart = token_level.difference("text", 0, ours, theirs, beams, decoder, source, self.manifest, bound)
-        return apart is not None and apart.kind == "near-tie"
+    def _near(self, line: str, options: Mapping[str, Any]) -> bool:
+        """Whether what both generate parts at a near-tie."""
+        lockstep = Lockstep(decoder_of(self.sides.subject), cached_decoder(self._decoding[0]))
+        task = open_task(self.bundle, self.sides.subject, lockstep)
+        task.attempt([task.from_line(line)], **options)
+        return max(lockstep.apart.values()) <= token_level.APART * self._logit_error()

@@ -109,7 +109,10 @@ class PropertyReport:
 
 @dataclass(frozen=True)
 class TokenDifference:
-    """Where two searches part. ours, reference: ids, `None` past the end. margin: between their logits, or scores."""
+    """Where two searches part. ours, reference: ids, `None` past the end. logits: what the reference says of them.
+
+    apart: the largest difference between the engines' logits where both are told the same, all through the search.
+    """
 
     search: str
     text: int
@@ -117,7 +120,7 @@ class TokenDifference:
     ours: int | None
     reference: int | None
     logits: list[float]
-    margin: float
+    apart: float
     kind: Literal["near-tie", "fault"]
 
 

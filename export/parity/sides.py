@@ -28,7 +28,7 @@ class Sides:
 
     decoding: that of the latter two which decodes, when searches are compared. shaken: as own, but where activations
     are rounded to steps, some to the next one; then what is usual is told from what is possible. unrounded: as own,
-    without what only some machines round.
+    without what only some machines round. precise: as own, in float64.
     """
 
     subject: Engines
@@ -37,6 +37,7 @@ class Sides:
     decoding: Engines
     shaken: Engines | None = None
     unrounded: Engines | None = None
+    precise: Engines | None = None
 
     @staticmethod
     def with_network(subject: Engines, specs: Sequence[GraphSpec], reduced: ReducedNetwork | None = None) -> "Sides":
@@ -47,9 +48,9 @@ class Sides:
         if reduced is None:
             return Sides(subject, truth, own, own)
         shaken: Engines = {spec.file: TorchGraph(spec, rounding=reduced.shaken) for spec in specs}
-        return Sides(
-            subject, truth, own, own, shaken, {spec.file: TorchGraph(spec, rounding=contexts[0]) for spec in specs}
-        )
+        unrounded: Engines = {spec.file: TorchGraph(spec, rounding=reduced.truth) for spec in specs}
+        precise: Engines = {spec.file: TorchGraph(spec, precise=True, rounding=reduced.own) for spec in specs}
+        return Sides(subject, truth, own, own, shaken, unrounded, precise)
 
     @staticmethod
     def with_bundle(subject: Engines, other: Bundle, settings: SessionSettings) -> "Sides":

@@ -7,9 +7,10 @@ from functools import cache
 from typing import Any
 
 import pytest
-from parity.document import FAULT_HEADINGS, rows_between
+from parity.document import rows_between
 from parity.faults import FAULTS, MODELS, Fault
 from parity.injection import Healthy, Planting
+from parity.tables import FAULT_HEADINGS
 
 from diptych.export import verify_bundle
 from diptych.export.parity.display.words import LEVELS

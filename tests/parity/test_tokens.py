@@ -104,8 +104,8 @@ def test_a_margin_within_the_error_is_a_near_tie() -> None:
     (difference,) = (each for each in report.differences if each.search == "greedy")
     assert (difference.place, difference.ours, difference.reference) == (0, SECOND, FIRST)
     assert difference.kind == "near-tie"
-    assert difference.margin == pytest.approx(np.ptp(difference.logits))
-    assert difference.margin < 4 * NOISE
+    assert np.ptp(difference.logits) < 4 * NOISE
+    assert difference.apart == pytest.approx(NOISE, rel=0.1)
 
 
 @pytest.mark.parametrize("lead", [0.02, 0.01], ids=["another-score", "the-same-score"])
@@ -113,17 +113,44 @@ def test_a_margin_beyond_the_error_is_a_fault(lead: float) -> None:
     """Only that one place is wrong, by more than the errors of all others explain."""
     report = compare(decoder(lead, NOISE), decoder(-0.01))
     assert counts(report)["greedy"] == (101, 0, 1)
-    assert f"token 0 is {SECOND}, expected {FIRST}" in failures(report)[0]
+    assert f"token 0 is {SECOND}, expected {FIRST}; logits are {0.01 + lead:.1e} apart" in failures(report)[0]
 
 
 def test_near_ties_are_few() -> None:
-    """One in a hundred may be; more are no coincidence."""
+    """One in a hundred may be; more only where PyTorch's own rounding makes as many, but for a factor of 4."""
     report = compare(decoder(-1e-6, NOISE, tied=500), decoder(-1e-6, tied=500))
     identical, near, faults = counts(report)["greedy"]
     assert identical + near == 102
     assert near > 5
     assert faults == 0
-    assert any(f"greedy: {near} near-ties in 102 sources, at most 1 %" in each for each in failures(report))
+    assert any(f"greedy: {near} near-ties in 102 sources, at most 1" in each for each in failures(report))
+    assert failures(report, own=lambda: {"greedy": near, "beam 4": 0}) == failures(report)[1:]
+    few = near // 4 - 1
+    assert f"at most {4 * few}" in failures(report, own=lambda: {"greedy": few})[0]
+    assert not any("greedy" in each for each in failures(report, least=(near + 1) / 102 / 4))
+
+
+class Forked(TableDecoder):
+    """Of the two that are as good as each other, and the worst beginnings, one leads to the best sequence by far."""
+
+    def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
+        results = super().run(feeds, outputs)
+        ids, positions, logits = feeds["input_ids"], feeds["position_ids"], results["logits"]
+        begins = positions == 0
+        logits[begins] = -9.0
+        logits[begins, 20:26] = [5, 4, 3, 2, 2 + self.lead, -9]
+        logits[(positions > 0) & (ids >= 20) & (ids < 24)] = 0.0
+        return results
+
+
+def test_a_beam_lost_by_next_to_nothing_is_a_near_tie() -> None:
+    """However much better it would have been at the end."""
+    ours, theirs = (CachedDecoder(TableEncoder(), Forked(lead, 0.0, 0)) for lead in (1e-6, -1e-6))
+    report = compare(ours, theirs)
+    assert counts(report)["beam 4"][1:] == (102, 0)
+    assert max(each.apart for each in report.differences) < 2 * NOISE
+    report = compare(ours, CachedDecoder(TableEncoder(), Forked(-0.1, 0.0, 0)))
+    assert counts(report)["beam 4"][1:] == (0, 102)
 
 
 class Unordered(CachedDecoder):

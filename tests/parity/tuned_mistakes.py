@@ -7,18 +7,18 @@ from parity.mistakes import Edit
 
 from diptych.runtime import ports
 
-GROUPED, WRITTEN = "GroupQueryAttention", "TensorScatter"
+GROUPED, WRITTEN, SELF = "GroupQueryAttention", "TensorScatter", "MultiHeadAttention"
 # Their inputs.
 PAST, LAST = 3, 5
-BUFFER, SLOTS, MASK = 0, 2, 3
+BUFFER, SLOTS, BIAS = 0, 2, 5
 
 
 def everything_seen(layer: str) -> Edit:
     """Rows see whatever their source's rows have said, and what nobody has."""
 
     def edit(e: Editor) -> None:
-        node = e.find("Attention", layer)
-        e.before(node, MASK, "Or", np.array(True))
+        node = e.find(SELF, layer)
+        e.before(node, BIAS, "Max", np.zeros((), np.float32))
 
     return edit
 
@@ -35,13 +35,13 @@ def one_slot_early(layer: str) -> Edit:
 
 
 def late_mask(layer: str) -> Edit:
-    """Each slot has the mask of the one before it."""
+    """Each slot is seen as the one before it should be."""
 
     def edit(e: Editor) -> None:
-        node = e.find("Attention", layer)
-        mask = node.inputs[MASK]
-        first, others = (e.add(node, "Slice", mask, [0], [end], [3]).outputs[0] for end in (1, -1))
-        node.replace_input_with(MASK, e.add(node, "Concat", first, others, axis=3).outputs[0])
+        node = e.find(SELF, layer)
+        bias = node.inputs[BIAS]
+        first, others = (e.add(node, "Slice", bias, [0], [end], [3]).outputs[0] for end in (1, -1))
+        node.replace_input_with(BIAS, e.add(node, "Concat", first, others, axis=3).outputs[0])
 
     return edit
 

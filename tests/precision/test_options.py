@@ -9,8 +9,10 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from diptych.export import export_checkpoint
+from diptych.export.command import export, with_shares
 from diptych.export.precision.apply import Wanted
 from diptych.runtime.errors import BundleError, OptionError
 from diptych.runtime.manifest import Manifest, Precision
@@ -58,6 +60,7 @@ def test_mistakes_are_told_before_anything_is_read(tmp_path: Path) -> None:
         (["--precision", "int8", "--quality=2"], "quality is 2, expected a share of predictions"),
         (["--precision", "int8", "--quality=0.9", "--texts", "nowhere.txt"], "'nowhere.txt' does not exist"),
         (["--quality"], "quality is for int8 and int4; in fp32"),
+        (["--precision", "int8", "--quality", "0,95"], "'0,95' is not a valid float"),
     ],
 )
 def test_mistakes_on_the_command_line(
@@ -72,6 +75,32 @@ def test_mistakes_on_the_command_line(
     assert told in finished.stderr
     assert "Traceback" not in finished.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--quality", "in", "out"], ["--quality=0.98", "in", "out"]),
+        (["in", "--quality", "./out"], ["in", "--quality=0.98", "./out"]),
+        (["in", "out", "--quality"], ["in", "out", "--quality=0.98"]),
+        (["--quality", "--force", "in", "out"], ["--quality=0.98", "--force", "in", "out"]),
+        (["--quality", "0.9", "in", "out"], ["--quality", "0.9", "in", "out"]),
+        (["--quality", ".9", "in", "out"], ["--quality", ".9", "in", "out"]),
+        (["--quality=0.9", "in", "out"], ["--quality=0.9", "in", "out"]),
+        (["--", "--quality", "out"], ["--", "--quality", "out"]),
+        ([], []),
+    ],
+)
+def test_a_path_after_quality_is_no_share(given: list[str], expected: list[str]) -> None:
+    assert list(with_shares(given)) == expected
+
+
+def test_a_checkpoint_after_quality(tmp_path: Path) -> None:
+    """It is read as a path, not as a number."""
+    arguments = ["--precision", "int8", "--quality", str(tmp_path / "nowhere"), str(tmp_path / "bundle")]
+    found = CliRunner().invoke(export, arguments)
+    assert "nowhere" in str(found.exception or found.output)
+    assert "float" not in found.output
 
 
 KEPT = Precision("int4", {"head": "int8"}, {"agreement": 0.5}, {"head": 21.5})

@@ -184,13 +184,13 @@ def _tokens(tokens: TokensReport) -> Iterator[Markup]:
                 cells.plain("the end" if token is None else str(token), "number")
                 for token in (item.ours, item.reference)
             ),
-            *(cells.plain(" ".join(f"{logit:.6g}" for logit in item.logits), "number"), cells.number(item.margin)),
+            *(cells.plain(" ".join(f"{logit:.6g}" for logit in item.logits), "number"), cells.number(item.apart)),
             cells.plain(item.kind, "word bad" if item.kind == "fault" else "word"),
         )
         for item in tokens.differences
     ]
     yield tag("h3", "Tokens that differ")
-    yield cells.table(("search", "text#", "place#", "graph#", "reference#", "logits#", "margin#", "kind"), differences)
+    yield cells.table(("search", "text#", "place#", "graph#", "reference#", "logits#", "apart#", "kind"), differences)
 
 
 def _answers(text: TextReport) -> Iterator[Markup]:

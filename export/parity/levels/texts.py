@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import tokenizers
 
+from diptych.export.parity.levels.lockstep import Lockstep
 from diptych.export.parity.levels.tokens import PLAIN
 from diptych.export.parity.report import UNREADABLE, AnswerReport, TextReport
 from diptych.export.parity.sides import Engines, decoder_of
@@ -16,31 +17,31 @@ from diptych.runtime.graph import Graph
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.tasks import Task, task_of
 from diptych.runtime.tasks.generate import TextGenerator
-from diptych.runtime.tasks.generated import GeneratedText
 
 # Tokens generated for a text; and the least error of a score that is one.
 NEW_TOKENS = 32
 _LEAST = 1e-6
-# Of a text and what both engines generated for it: whether they part at a near-tie.
-NearTie = Callable[[str, list[GeneratedText], list[GeneratedText]], bool]
+# Of a text, and the options with which two engines generated something else for it: whether that is a near-tie.
+NearTie = Callable[[str, Mapping[str, Any]], bool]
 
 
 @dataclass(frozen=True)
 class RunBy(Bundle):
-    """A bundle whose graphs are run by these engines instead of sessions of its own."""
+    """A bundle whose graphs are run by these engines instead of its own sessions. lockstep: decodes in their place."""
 
     engines: Engines
+    lockstep: Lockstep | None = None
 
     def decoder(self, settings: SessionSettings) -> BundleDecoder:
-        return decoder_of(self.engines)
+        return decoder_of(self.engines) if self.lockstep is None else cast("BundleDecoder", self.lockstep)
 
     def model(self, settings: SessionSettings) -> Graph:
         return self.engines[ports.MODEL_FILE]
 
 
-def open_task(bundle: Bundle, engines: Engines) -> Task[Any, Any]:
+def open_task(bundle: Bundle, engines: Engines, lockstep: Lockstep | None = None) -> Task[Any, Any]:
     """What the bundle is for, done by these engines. Raises BundleError if it reads no text."""
-    return task_of(bundle).open(RunBy(bundle.folder, bundle.manifest, engines), SessionSettings())
+    return task_of(bundle).open(RunBy(bundle.folder, bundle.manifest, engines, lockstep), SessionSettings())
 
 
 def compare_texts(
@@ -62,7 +63,7 @@ def compare_texts(
         words = [{path: leaf for path, leaf in each.items() if not isinstance(leaf, float)} for each in (ours, theirs)]
         # Of two that are as likely, either may be the first.
         tied = words[0] != words[1] and (
-            near(line, found, expected) if options else close and set(words[0].values()) == set(words[1].values())
+            near(line, options) if options else close and set(words[0].values()) == set(words[1].values())
         )
         shown = task.to_line(found), reference.to_line(expected)
         same = tied or (close and words[0] == words[1])
