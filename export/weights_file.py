@@ -25,21 +25,25 @@ def write_models(models: Sequence[tuple[str, ir.Model]], folder: Path) -> dict[s
     """
     entries: dict[str, TensorEntry] = {}
     stored: dict[tuple[str, str], TensorEntry] = {}
+    tensors = [
+        (value, value.const_value)
+        for _, model in models
+        for value in model.graph.initializers.values()
+        if value.const_value is not None and value.const_value.nbytes >= SMALLEST
+    ]
+    # Biases and norms, which are read in every run, lie together: systems map up to 2 MB round each page that is read.
+    tensors.sort(key=lambda each: each[1].nbytes >= _MAPPED)
     with (folder / ports.WEIGHTS_FILE).open("wb") as file:
-        for _, model in models:
-            for value in model.graph.initializers.values():
-                tensor = value.const_value
-                if tensor is None or tensor.nbytes < SMALLEST:
-                    continue
-                data = np.ascontiguousarray(tensor.numpy()).tobytes()
-                shape = tuple(tensor.shape.numpy())
-                key = (hashlib.sha256(data).hexdigest(), tensor.dtype.name)
-                if key not in stored:
-                    file.write(bytes(-file.tell() % (ALIGNMENT if len(data) >= _MAPPED else _CACHE_LINE)))
-                    stored[key] = TensorEntry(tensor.dtype.name, shape, file.tell(), len(data), key[0])
-                    entries[str(value.name)] = stored[key]
-                    file.write(data)
-                value.const_value = _external(replace(stored[key], shape=shape), str(value.name), folder)
+        for value, tensor in tensors:
+            data = np.ascontiguousarray(tensor.numpy()).tobytes()
+            shape = tuple(tensor.shape.numpy())
+            key = (hashlib.sha256(data).hexdigest(), tensor.dtype.name)
+            if key not in stored:
+                file.write(bytes(-file.tell() % (ALIGNMENT if len(data) >= _MAPPED else _CACHE_LINE)))
+                stored[key] = TensorEntry(tensor.dtype.name, shape, file.tell(), len(data), key[0])
+                entries[str(value.name)] = stored[key]
+                file.write(data)
+            value.const_value = _external(replace(stored[key], shape=shape), str(value.name), folder)
     for name, model in models:
         ir.save(model, folder / name)
     return entries

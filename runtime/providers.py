@@ -1,6 +1,7 @@
 """Execution providers: their names, which of several is used, and what one that is missing needs."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -57,6 +58,18 @@ def settings_for(
     names = provider if isinstance(provider, str) else ",".join(provider)
     options = dict(provider_options or {})
     return SessionSettings(names, threads, strict_provider, workers, options=options, memory_limit=memory_limit)
+
+
+def affinities(settings: SessionSettings) -> str:
+    """Which core each thread but the caller's stays on, as ONNX Runtime wants to be told, or nothing.
+
+    Where there are as many threads as cores that this process may use, the system at times has two on one core. Several
+    batches at a time have more threads than that, and no core of their own. Without a number, ONNX Runtime decides.
+    """
+    if settings.threads < 2 or settings.workers > 1 or not hasattr(os, "sched_getaffinity"):
+        return ""
+    cores = sorted(os.sched_getaffinity(0))
+    return ";".join(str(core + 1) for core in cores[1:]) if settings.threads == len(cores) else ""
 
 
 def short_name(provider: str) -> str:

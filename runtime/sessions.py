@@ -13,8 +13,9 @@ from diptych.runtime.errors import BundleError, ProviderError
 from diptych.runtime.missing import preload_libraries, why_missing, why_not_started
 from diptych.runtime.onnx_bytes import without_defaults
 from diptych.runtime.plugins import installed_plugins, plugin_devices
-from diptych.runtime.providers import CPU, SessionSettings, first_working, short_name
+from diptych.runtime.providers import CPU, SessionSettings, affinities, first_working, short_name
 from diptych.runtime.saturation import saturates
+from diptych.runtime.weights import weights_beside
 
 # Operators and how many of each, by the short name of the provider that runs them.
 Placement = dict[str, Counter[str]]
@@ -92,11 +93,11 @@ def _started(path: Path, settings: SessionSettings, optimized: bool, model: byte
 def _session(path: Path, settings: SessionSettings, optimized: bool, model: bytes | None) -> ort.InferenceSession:
     provider = settings.provider
     options = _session_options()
-    options.intra_op_num_threads = settings.threads
     # Lengths vary all the time: an arena would keep the largest block of every size, and a plan for every shape. Where
     # a graph takes one token at a time, its shapes stay as they are.
     options.enable_cpu_mem_arena = settings.tuned
     options.enable_mem_pattern = False
+    _share_cores(options, settings)
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if not optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -109,13 +110,28 @@ def _session(path: Path, settings: SessionSettings, optimized: bool, model: byte
         model = without_defaults(path.read_bytes() if model is None else model)
     if model is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-    return ort.InferenceSession(
+    weights = weights_beside(path) if provider == CPU else None
+    if weights is not None:
+        weights.give(options)
+    session = ort.InferenceSession(
         model or path,
         options,
         providers=_chosen(provider, settings, options),
         disabled_optimizers=[*(["ConstantFolding"] if settings.lean else []), *(_SLOW if settings.tuned else [])],
         enable_fallback=0,
     )
+    if weights is not None:
+        weights.keep(session)
+    return session
+
+
+def _share_cores(options: ort.SessionOptions, settings: SessionSettings) -> None:
+    """Threads stay on cores of their own where there are as many as cores, and take turns with those of others."""
+    options.intra_op_num_threads = settings.threads
+    # A bundle's sessions have threads each: those of an encoder would spin on while the decoder's want the cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if pinned := affinities(settings):
+        options.add_session_config_entry("session.intra_op_thread_affinities", pinned)
 
 
 def _session_options() -> ort.SessionOptions:

@@ -1,6 +1,5 @@
 """diptych itself, through its public Python interface. Options of `prepare` are those of `diptych export`."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ class Generation:
         subprocess.run(command, check=True)
 
     def __init__(self, folder: Path, threads: int, workers: int = 1) -> None:
-        self.generator = load_generator(folder, threads=_default(threads), workers=workers)
+        self.generator = load_generator(folder, threads=threads, workers=workers)
 
     def work(self, inputs: Sequence[Sequence[int]], beams: int, new_tokens: int) -> Work:
         return Work(
@@ -39,7 +38,7 @@ class Text(Generation):
     """Texts in, texts out, tokenizers included; all texts in one call."""
 
     def __init__(self, folder: Path, threads: int, workers: int = 1) -> None:
-        self.translate = load(folder, threads=_default(threads), workers=workers)
+        self.translate = load(folder, threads=threads, workers=workers)
 
     def work(self, inputs: Sequence[str], beams: int, new_tokens: int) -> Work:
         return Work(lambda: self.translate(inputs, num_beams=beams, batch_size=TEXTS_AT_A_TIME), lambda texts: texts)
@@ -49,7 +48,7 @@ class Encoding(Generation):
     """Encoders, ids in; of each text, the mean of its states."""
 
     def __init__(self, folder: Path, threads: int, workers: int = 1) -> None:
-        self.encoder = load(folder, threads=_default(threads), workers=workers).encoder
+        self.encoder = load(folder, threads=threads, workers=workers).encoder
 
     def work(self, inputs: Sequence[Sequence[int]], beams: int, new_tokens: int) -> Work:
         texts = [_tokens(row) for row in inputs]
@@ -59,11 +58,6 @@ class Encoding(Generation):
             return [found[number]["last_hidden_state"] for number in range(len(texts))]
 
         return Work(encode, lambda states: [state.mean(axis=0).tolist() for state in states])
-
-
-def _default(threads: int) -> int:
-    """One thread for each core is what diptych does unless told otherwise, and then they stay where they are."""
-    return 0 if threads == os.cpu_count() else threads
 
 
 def _tokens(ids: Sequence[int]) -> Tokens:

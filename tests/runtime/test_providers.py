@@ -1,6 +1,7 @@
 """Which provider runs a graph: names, fallback that is told, strictness, options, and what a missing one needs."""
 
 import logging
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -14,6 +15,7 @@ from diptych.runtime.engine import reason
 from diptych.runtime.errors import BundleError, ProviderError
 from diptych.runtime.providers import (
     SessionSettings,
+    affinities,
     available_providers,
     first_working,
     provider_name,
@@ -254,6 +256,30 @@ def test_a_file_that_is_no_graph_is_a_bad_bundle(tmp_path: Path, provider: str) 
 )
 def test_an_error_is_told_without_where_it_came_from(told: str, why: str) -> None:
     assert reason(RuntimeError(told)) == why
+
+
+@pytest.mark.parametrize(
+    ("cores", "settings", "expected"),
+    [
+        ({0, 1, 2}, SessionSettings(threads=3), "2;3"),
+        # Those that the process may use, which need not be the first.
+        ({7, 2}, SessionSettings(threads=2), "8"),
+        ({0, 1}, SessionSettings(threads=1), ""),
+        ({0, 1, 2}, SessionSettings(threads=2), ""),
+        ({0, 1}, SessionSettings(threads=4), ""),
+        ({0, 1}, SessionSettings(threads=2, workers=2), ""),
+        ({0, 1}, SessionSettings(threads=0), ""),
+    ],
+)
+def test_threads_stay_on_cores_where_there_are_as_many(
+    monkeypatch: pytest.MonkeyPatch, cores: set[int], settings: SessionSettings, expected: str
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores, raising=False)
+    assert affinities(settings) == expected
+
+
+def test_a_session_with_as_many_threads_as_cores_starts(graph: Path) -> None:
+    assert make_session(graph, SessionSettings(threads=os.cpu_count() or 1))
 
 
 def test_two_builds_that_overwrite_each_other_are_told(tmp_path: Path) -> None:
