@@ -36,6 +36,10 @@ class InPlaceState:
     attention: Array | None = None
     step: "_Step | None" = field(default=None, repr=False)
 
+    def release(self) -> None:
+        """What is bound keeps its arrays."""
+        self.step = None
+
 
 class InPlaceDecoder:
     """A decoder graph that has `write_indices`, with the encoder it looks back at.
@@ -154,7 +158,7 @@ class InPlaceDecoder:
     def _step(self, state: InPlaceState, ids: Array, count: int) -> "_Step":
         cache, length = state.cache, ids.shape[1]
         known = None if (ids >= 0).all() else ids >= 0
-        seen, positions = cache.extend(length, known)
+        seen, positions = cache.extend(length, known, state.release)
         step = state.step
         if step is None or not step.fits(state, length, count):
             step = state.step = _Step(self.decoder, state, length, count, self.vocab_size)

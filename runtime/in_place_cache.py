@@ -5,7 +5,7 @@ buffer. A token takes a slot, whichever row says it; rows are reordered by what 
 that no row sees any more are left out when a buffer is full.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,15 +49,18 @@ class InPlaceCache:
     def rows_per_source(self) -> int:
         return int(self.seen.shape[1])
 
-    def extend(self, length: int, known: Array | None) -> tuple[Array, Array]:
+    def extend(
+        self, length: int, known: Array | None, release: Callable[[], None] | None = None
+    ) -> tuple[Array, Array]:
         """Slots for so many new tokens of each row: what each token sees [B, K·T, M], and its position [B, K·T].
 
-        Slots of a source's rows follow each other. known [R, T]: where there is no padding; None if there is none. Call
-        `keep_new` once they are written, or `forget_new`.
+        Slots of a source's rows follow each other. known [R, T]: where there is no padding; None if there is none.
+        release: called before buffers are replaced, one by one, so that nothing else need keep them. Call `keep_new`
+        once slots are written, or `forget_new`.
         """
         sources, rows, slots = self.seen.shape
         if self.taken + rows * length > slots:
-            self._make_room(rows * length)
+            self._make_room(rows * length, release)
         new = slice(self.taken, self.taken + rows * length)
         if length == 1:
             self.columns[:, new] = self.length
@@ -143,7 +146,7 @@ class InPlaceCache:
             self.buffers = {name: buffer[sources] for name, buffer in self.buffers.items()}
         self.columns, self.positions = self.columns[sources], self.positions[sources]
 
-    def _make_room(self, count: int) -> None:
+    def _make_room(self, count: int, release: Callable[[], None] | None) -> None:
         """For so many more slots, at least: by leaving out what no row sees any more, and with larger buffers."""
         alive = np.asarray(self.seen[:, :, : self.taken].any(axis=1))
         # Up to the first that is left out all stay where they are.
@@ -153,7 +156,11 @@ class InPlaceCache:
         room, slots = max(count, _STEPS * self.rows_per_source), self.seen.shape[2]
         if kept + room > slots:
             slots = -(-(kept + max(2 * room, kept // _SHARE)) // SLOTS) * SLOTS
-            self.buffers = {name: _widened(buffer, slots, axis=2) for name, buffer in self.buffers.items()}
+            if release is not None:
+                release()
+            before, self.buffers = self.buffers, {}
+            for name in list(before):
+                self.buffers[name] = _widened(before.pop(name), slots, axis=2)
         for buffer in self.buffers.values():
             buffer[:, :, first:kept] = _taken(buffer, moved)
         self.seen = _moved(self.seen, moved[:, None], first, slots)

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import tokenizers
+from typing import TYPE_CHECKING, Any
 
 from diptych.runtime.errors import BundleError, InputError
 from diptych.runtime.tokens import Tokens
+
+if TYPE_CHECKING:
+    import tokenizers
 
 
 class Tokenizer:
@@ -21,6 +22,8 @@ class Tokenizer:
                 f"{path}: missing, so this bundle reads no text; export from a folder with a tokenizer.json, "
                 "or use load_generator with ids"
             )
+        import tokenizers  # noqa: PLC0415  Ids need none.
+
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # The library raises bare Exception.
@@ -80,7 +83,7 @@ class Tokenizer:
         """Whether tokens say that they continue a word, as ##ing does."""
         return bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
 
-    def _known(self, text: str) -> tokenizers.Encoding:
+    def _known(self, text: str) -> "tokenizers.Encoding":
         _check_text(text)
         encoding = self._tokenizer.encode(text)
         content = _content(encoding)
@@ -100,7 +103,7 @@ def _check_text(text: str) -> None:
         raise InputError(f"not Unicode text: a lone surrogate at {error.start + 1}; convert the input") from error
 
 
-def _content(encoding: tokenizers.Encoding) -> list[int]:
+def _content(encoding: "tokenizers.Encoding") -> list[int]:
     return [token for token, special in zip(encoding.ids, encoding.special_tokens_mask, strict=True) if not special]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from threading import Event
 from typing import Any
 
@@ -40,22 +41,27 @@ class Generator:
         self,
         decoder: BundleDecoder,
         manifest: Manifest,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: Callable[[], Tokenizer] | None = None,
         memory: MemoryLimit | None = None,
         workers: int = 1,
     ) -> None:
-        """tokenizer: of what is generated, which options that are about text need. memory: what batches fit in.
+        """tokenizer: opens that of what is generated, which options about text need. memory: what batches fit in.
 
         workers: batches that are decoded at the same time, on threads of their own.
         """
         self.decoder = decoder
         self._any: Decoder[Any] = decoder  # Whatever its states are.
         self.manifest = manifest
-        self.tokenizer = tokenizer
+        self._open_tokenizer = tokenizer
         self.memory = memory
         self.workers = workers
         self.defaults = GenerationOptions.from_mapping(manifest.generation)
         self.vocab_size = int(decoder.decoder.outputs[ports.LOGITS][-1])
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """Of what is generated, opened when it is first wanted: ids alone need none, and it may be large."""
+        return None if self._open_tokenizer is None else self._open_tokenizer()
 
     def __call__(
         self,
@@ -186,7 +192,8 @@ class Generator:
         encodes = self.decoder.encoder is not None
         if encodes:
             chosen.new_tokens(1, self.manifest.target_positions)
-        return Plan.make(chosen, self.manifest, self.tokenizer, self.vocab_size, encodes=encodes, memory=self.memory)
+        tokenizer = self.tokenizer if chosen.constrained or chosen.stop_strings else None
+        return Plan.make(chosen, self.manifest, tokenizer, self.vocab_size, encodes=encodes, memory=self.memory)
 
     def _check_attention(self, layer: int) -> None:
         if not self.decoder.attends:
@@ -254,14 +261,19 @@ class Generator:
         return [found[number][0] for number in range(len(numbered))]
 
 
-def open_generator(bundle: Bundle, settings: SessionSettings) -> Generator:
-    """With the bundle's tokenizer of what is generated, if it has one."""
+def open_generator(bundle: Bundle, settings: SessionSettings, reads: Tokenizer | None = None) -> Generator:
+    """With the bundle's tokenizer of what is generated, if it has one. reads: that of what is read, if it is open."""
     files = [name for name in (ports.TARGET_TOKENIZER_FILE, ports.TOKENIZER_FILE) if name in bundle.manifest.files]
-    tokenizer = Tokenizer(bundle.folder / files[0], bundle.manifest.tokens.unknown) if files else None
+
+    def opened() -> Tokenizer:
+        if reads is not None and files[0] == ports.TOKENIZER_FILE:
+            return reads
+        return Tokenizer(bundle.folder / files[0], bundle.manifest.tokens.unknown)
+
     decoder = bundle.decoder(settings)
     graphs = [decoder.decoder, *([] if decoder.encoder is None else [decoder.encoder])]
     memory = MemoryLimit.of(settings.memory_limit, graphs, bundle.folder / ports.WEIGHTS_FILE)
-    return Generator(decoder, bundle.manifest, tokenizer, memory, settings.workers)
+    return Generator(decoder, bundle.manifest, opened if files else None, memory, settings.workers)
 
 
 def _watch(search: Search, on_step: OnStep) -> Callable[[History], list[int]]:

@@ -128,13 +128,13 @@ class Sampling(Greedy):
         self._chances = [self._chances[row] for row in rows]
 
 
-def draw(scores: Array, chance: np.random.Generator) -> int:
+def draw(scores: Array, chance: "np.random.Generator") -> int:
     """One of the tokens [V], by the softmax of their scores."""
     check(scores)
     return int(perturbed(scores, chance).argmax())
 
 
-def perturbed(scores: Array, chance: np.random.Generator) -> Array:
+def perturbed(scores: Array, chance: "np.random.Generator") -> Array:
     """Scores [N] plus Gumbel noise, in float64: the largest are draws by their softmax, without replacement.
 
     Kool et al. 2019. Each place has noise of its own, whatever is allowed beside it: scores that differ in their last

@@ -77,7 +77,7 @@ class TextGenerator:
     def open(cls, bundle: Bundle, settings: SessionSettings) -> Self:
         """Raises BundleError or ProviderError if the bundle's graphs cannot be run for this."""
         tokenizer = Tokenizer(bundle.folder / ports.TOKENIZER_FILE, bundle.manifest.tokens.unknown)
-        return cls(tokenizer, open_generator(bundle, settings))
+        return cls(tokenizer, open_generator(bundle, settings, tokenizer))
 
     @overload
     def __call__(self, texts: str | Prompt, **options: Any) -> str: ...

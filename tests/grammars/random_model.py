@@ -44,4 +44,4 @@ def random_generator(
     task, family = ("translate", "bart") if encodes else ("generate", "gpt2")
     manifest = Manifest(task, family, tokens, size, None, None, {"max_new_tokens": 400, **defaults})
     model: Any = RandomModel(size, ending, encodes=encodes)
-    return Generator(model, manifest, tokenizer)
+    return Generator(model, manifest, lambda: tokenizer)

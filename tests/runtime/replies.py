@@ -158,7 +158,7 @@ class Speaker:
         tokens = SpecialTokens(pad=PAD, eos=(EOS,), decoder_start=START if encodes else None, unknown=UNKNOWN)
         task = "translate" if encodes else "generate"
         manifest = Manifest(task, "bart", tokens, VOCAB, positions, positions, generation, languages=languages)
-        generator = Generator(CachedDecoder(self.encoder, self.decoder), manifest, self.tokenizer, memory)
+        generator = Generator(CachedDecoder(self.encoder, self.decoder), manifest, lambda: self.tokenizer, memory)
         self.texts = TextGenerator(self.tokenizer, generator)
 
     @property
