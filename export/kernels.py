@@ -1,6 +1,6 @@
 """Attention of ONNX Runtime's CPU: what layers look with in graphs that are made for it.
 
-Nothing here computes in PyTorch: shapes and names are told, the operators run where the graph runs.
+Its operators compute nothing in PyTorch: shapes and names are told, they run where the graph runs.
 """
 
 from collections.abc import Sequence

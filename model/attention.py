@@ -53,22 +53,15 @@ class Attention(nn.Module):
         as many queries. collect: given how much each token takes of each key, [R, H, T, S], every row's sum 1.
         """
         rows, length, _ = hidden.shape
-        weights = self._weigh(self.ask(hidden, keys.shape[0], rotation), keys, bias)
-        if collect is not None:
-            collect(self._by_row(weights, rows, length))
-        return self.answer(self._mix(weights, values), rows)
-
-    def ask(self, hidden: Tensor, sources: int, rotation: Rotation | None = None) -> Tensor:
-        """hidden [R, T, width] -> queries [B, H, K·T, D]"""
         query = self.query(hidden)
         if rotation is not None:
             query = rotate(self._split_heads(query), rotation)
-        return query.reshape(sources, -1, self.heads, self.head_dim).transpose(1, 2)
-
-    def answer(self, context: Tensor, rows: int) -> Tensor:
-        """context [B, H, K·T, D] -> [R, T, width]"""
-        found: Tensor = self.output(context.transpose(1, 2).reshape(rows, -1, self.heads * self.head_dim))
-        return found
+        query = query.reshape(keys.shape[0], -1, self.heads, self.head_dim).transpose(1, 2)  # [B, H, K·T, D]
+        weights = self._weigh(query, keys, bias)
+        if collect is not None:
+            collect(self._by_row(weights, rows, length))
+        context = self._mix(weights, values).transpose(1, 2)  # [B, K·T, H, D]
+        return self.output(context.reshape(rows, length, self.heads * self.head_dim))
 
     def _weigh(self, query: Tensor, keys: Tensor, bias: Tensor) -> Tensor:
         """query [B, H, K·T, D] -> [B, H, K·T, S]; the H / G heads of a group are more queries of its one key head."""

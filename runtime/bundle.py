@@ -69,11 +69,12 @@ class Bundle:
             model = self._required(graphs, ports.MODEL_FILE)
             return GroupedDecoder(model) if ports.SEQLENS_K in model.inputs else CachedDecoder(None, model)
         encoder, decoder = self._required(graphs, ports.ENCODER_FILE), graphs[ports.DECODER_FILE]
-        return (
-            InPlaceDecoder(encoder, decoder)
-            if ports.WRITE_INDICES in decoder.inputs
-            else CachedDecoder(encoder, decoder)
-        )
+        tuned = self.manifest.target == CPU_TARGET
+        if tuned != (ports.WRITE_INDICES in decoder.inputs):
+            raise BundleError(
+                f"{decoder.path}: not a graph of the target {self.manifest.target}; export the bundle anew"
+            )
+        return InPlaceDecoder(encoder, decoder) if tuned else CachedDecoder(encoder, decoder)
 
     def model(self, settings: SessionSettings) -> Graph:
         """A session over the graph of a model that is one."""

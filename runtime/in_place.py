@@ -19,7 +19,7 @@ from diptych.runtime.memory import joined
 from diptych.runtime.ranked import Ranked, ranked
 
 # So many new tokens are read at once: of each come the logits of the whole vocabulary.
-_TOKENS = 64
+_TOKENS = 32
 
 
 @dataclass
@@ -44,7 +44,8 @@ class InPlaceState:
 class InPlaceDecoder:
     """A decoder graph that has `write_indices`, with the encoder it looks back at.
 
-    Rows of a source are reordered without a copy of their past.
+    Rows of a source are reordered without a copy of their past. They share a buffer: what one has cached that is no
+    number (NaN) makes the others none, too.
     """
 
     def __init__(self, encoder: Graph, decoder: OrtGraph) -> None:
@@ -95,6 +96,7 @@ class InPlaceDecoder:
 
     def select(self, state: InPlaceState, rows: Array) -> None:
         cache, before = state.cache, state.cache.rows_per_source
+        # At most steps of a beam search nothing leaves.
         if len(rows) == len(cache.counts) and (rows // before == np.arange(len(rows)) // before).all():
             self._go_on(state, rows.reshape(-1, before), None)
             return
@@ -137,9 +139,8 @@ class InPlaceDecoder:
         state.cross = {name: np.ascontiguousarray(entry[sources, :, :width]) for name, entry in state.cross.items()}
 
     def _steps(self, state: InPlaceState, ids: Array, count: int, keep: int) -> Iterator["_Step"]:
-        """Append ids [R, T], some at a time; what is told of those that end with the last `keep`.
-
-        A graph that fails leaves the state as it was.
+        """Append ids [R, T], some at a time; those runs that read any of the last `keep`, each before the next one
+        overwrites it. A graph that fails leaves the state as it was.
         """
         length, before, looked = ids.shape[1], state.cache.length, list[Array]()
         some = max(1, _TOKENS // max(1, len(ids)))
@@ -162,11 +163,7 @@ class InPlaceDecoder:
         step = state.step
         if step is None or not step.fits(state, length, count):
             step = state.step = _Step(self.decoder, state, length, count, self.vocab_size)
-        try:
-            step.run(cache, ids, positions, seen)
-        except Exception:
-            cache.forget_new()
-            raise
+        step.run(cache, ids, positions, seen)
         cache.keep_new(length, known)
         return step
 
@@ -228,17 +225,17 @@ class _Step:
 
     @property
     def logits(self) -> Array:
-        """[R, T, V]"""
+        """A copy [R, T, V]"""
         return self._by_row(self._logits).copy()
 
     @property
     def attention(self) -> Array | None:
-        """[R, layers, H, T, S], if it was asked for"""
+        """A copy [R, layers, H, T, S], if it was asked for"""
         if self._looked is None:
             return None
         sources, layers, heads, _, width = self._looked.shape
         by_row = self._looked.reshape(sources, layers, heads, -1, self._shape[1], width)
-        return np.ascontiguousarray(np.moveaxis(by_row, 3, 1)).reshape(-1, layers, heads, self._shape[1], width)
+        return np.moveaxis(by_row, 3, 1).copy().reshape(-1, layers, heads, self._shape[1], width)
 
     def ranked(self, asked: Array) -> Ranked:
         """After the last token of each row."""

@@ -13,7 +13,7 @@ import numpy as np
 from diptych.runtime.graph import Array
 
 # Buffers are so many slots wide, or a multiple of it; when full, they get room for so many more steps, and for twice as
-# many where they grow; of a long past for such a share more, so that little is copied for each token.
+# many where they grow, or for such a share of a long past: then little is copied for each token.
 SLOTS, _STEPS = 32, 4
 _SHARE = 4
 
@@ -23,7 +23,7 @@ class InPlaceCache:
     """buffers [B, H, M, D] by input name. seen [B, K, M], bool: which slots each row sees.
 
     columns, positions [B, M], int64: at which place of the rows' past a slot's token stands, padding counted or not.
-    taken: slots that were written. length: of the longest row, padding included. counts [R]: tokens.
+    taken: slots that were written. length: places that rows have had, padding included. counts [R]: tokens.
     """
 
     buffers: dict[str, Array]
@@ -56,7 +56,7 @@ class InPlaceCache:
 
         Slots of a source's rows follow each other. known [R, T]: where there is no padding; None if there is none.
         release: called before buffers are replaced, one by one, so that nothing else need keep them. Call `keep_new`
-        once slots are written, or `forget_new`.
+        once slots are written, or else `trim`.
         """
         sources, rows, slots = self.seen.shape
         if self.taken + rows * length > slots:
@@ -98,10 +98,6 @@ class InPlaceCache:
         self.counts = self.counts + (length if known is None else known.sum(axis=1))
         self.taken += rows * length
         self.length += length
-
-    def forget_new(self) -> None:
-        """It was not."""
-        self.seen[:, :, self.taken :] = False
 
     def trim(self, length: int) -> None:
         self.seen &= (self.columns < length)[:, None]

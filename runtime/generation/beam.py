@@ -155,7 +155,9 @@ class Beam:
             now: list[Written | None] = [None] * len(scores[source])
             for place in candidates:
                 row, token = int(rows[source, place]), int(tokens[source, place])
-                now[place] = partial(step.hypothesis, row, token, float(gained[source, place]), scores[source, place])
+                write = partial(step.hypothesis, row, token, float(gained[source, place]), scores[source, place])
+                # A history that is kept for later keeps all that its rows looked at.
+                now[place] = write if step.looked is None else _written(write())
             self._merge(source, scores[source], candidates, now)
 
     def _merge(self, source: int, scores: Array, ended: list[int], now: Sequence[Written | None]) -> None:
@@ -200,6 +202,10 @@ class Beam:
         self.found = [self.found[source] for source in kept.tolist()]
         self._chances = [self._chances[source] for source in kept.tolist()]
         self.running, self.finished, self._open = self.running[kept], self.finished[kept], self._open[kept]
+
+
+def _written(hypothesis: Hypothesis) -> Written:
+    return lambda: hypothesis
 
 
 def _normalised(totals: Array, lengths: Array, penalty: float) -> Array:

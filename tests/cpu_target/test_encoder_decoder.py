@@ -1,5 +1,6 @@
 """Decoders that look back, for ONNX Runtime's CPU, their cache written in place: they say what portable ones say."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from diptych.model.networks import EncoderDecoder, make_network
 from diptych.runtime import Generator, load_generator, ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.decoder import CachedDecoder, Sources
-from diptych.runtime.errors import EngineError, ProviderError
+from diptych.runtime.errors import BundleError, EngineError, ProviderError
 from diptych.runtime.graph import Array
 from diptych.runtime.in_place import InPlaceDecoder
 from diptych.runtime.in_place_cache import SLOTS
@@ -61,6 +62,13 @@ def both(name: str) -> tuple[InPlaceDecoder, CachedDecoder]:
     return InPlaceDecoder(encoder, decoder), CachedDecoder(*portable)
 
 
+@cache
+def plain(name: str) -> InPlaceDecoder:
+    """The same, but its graph does not tell where it looks: another kernel looks there."""
+    encoder, decoder = MODELS.opened(f"{name}, plain", graphs(network(name), "translate", target="cpu"))
+    return InPlaceDecoder(encoder, decoder)
+
+
 def vocabulary(name: str) -> int:
     return both(name)[0].vocab_size
 
@@ -80,10 +88,12 @@ def drawn(name: str, length: int, rows_per_source: int = 1, seed: int = 0) -> Ar
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(6))
 def test_each_row_decodes_as_if_alone(name: str, seed: int) -> None:
     """Ragged sources and prompts, joins, beams, rows that leave or go back, several tokens at a time; buffers grow."""
     in_place, portable = both(name)
+    if seed % 2:
+        in_place = plain(name)
     mix: Any = Mix(in_place, vocabulary(name), seed)  # type: ignore[arg-type]
     for _ in range(12):
         found = mix.turn()
@@ -166,11 +176,13 @@ def test_what_was_told_stays_what_it_was() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_attention_is_told(name: str) -> None:
-    pairs = begun(name, 2, attend=True)
-    for length in (1, 3):
+@pytest.mark.parametrize("rows_per_source", [1, 2])
+def test_attention_is_told(name: str, rows_per_source: int) -> None:
+    """Of many tokens some are read at a time."""
+    pairs = begun(name, rows_per_source, attend=True)
+    for length in (1, 3, 20):
         for decoder, state in pairs:
-            decoder.step(state, drawn(name, length, 2))
+            decoder.step(state, drawn(name, length, rows_per_source))
         found, expected = (decoder.attention(state) for decoder, state in pairs)
         close(found, expected)
 
@@ -260,6 +272,9 @@ def test_a_bundle_opens_with_it_on_the_cpu_alone(tmp_path: Path) -> None:
     decoder = opened.decoder(SETTINGS)
     assert isinstance(decoder, InPlaceDecoder)
     assert not decoder.attends
+    portable = replace(opened, manifest=replace(opened.manifest, target="portable"))
+    with pytest.raises(BundleError, match=r"decoder\.onnx: not a graph of the target portable; export the bundle anew"):
+        portable.decoder(SETTINGS)
     with pytest.raises(ProviderError, match=r"openvino cannot run .*: its graphs are made for the CPU"):
         load_generator(bundle, provider="openvino")
     told = load_generator(bundle, provider="openvino,cpu", threads=1)(SOURCES, max_new_tokens=5)
