@@ -91,7 +91,7 @@ def test_what_is_open_already_is_written_as_it_is(bundle: Path, tmp_path: Path) 
 
 
 def _interrupt(process: "subprocess.Popen[bytes]") -> None:
-    """A signal that comes just before Python waits for input is seen after it, and this input never comes: send more."""
+    """A signal just before Python waits for input is seen after that, and this input never comes: send more."""
     for _ in range(6):
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
