@@ -1,6 +1,7 @@
 """Graphs that are made for ONNX Runtime on a CPU: the same modules, looking with its kernels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ class InPlaceGraph(nn.Module):
         past: Sequence[KeyValue],
         write_indices: Tensor,
         slot_positions: Tensor,
+        num_logits: Tensor,
         num_top_logits: Tensor,
     ) -> tuple[Tensor, list[KeyValue], list[Tensor], tuple[Tensor, Tensor, Tensor]]:
         decoder = self.decoder
@@ -44,7 +46,11 @@ class InPlaceGraph(nn.Module):
         logits = self.head(decoder.decode(input_ids, position_ids, kernels, back))
         attentions = [torch.stack(weights, dim=1)] if weights else []
         best = rank(logits, num_top_logits)
-        return logits, [kernel.present for kernel in kernels], attentions, best
+        # Where none are wanted, they need not leave the buffer in which they were computed.
+        told: Any = num_logits.item()
+        torch._check(told >= 0)  # type: ignore[no-untyped-call]  # noqa: SLF001  A size, torch.export must know.
+        torch._check(told <= logits.shape[1])  # type: ignore[no-untyped-call]  # noqa: SLF001
+        return logits.narrow(1, 0, told), [kernel.present for kernel in kernels], attentions, best
 
 
 def in_place_graph(network: EncoderDecoder, *, with_attention: bool = False) -> GraphSpec:
@@ -60,6 +66,7 @@ def in_place_graph(network: EncoderDecoder, *, with_attention: bool = False) -> 
         [(torch.zeros(shape), torch.zeros(shape)) for shape in shapes],
         torch.zeros(spec.SOURCES, dtype=torch.int64),
         spec.ids(spec.SOURCES, spec.MAX_LENGTH),
+        torch.tensor(spec.TARGET_LENGTH),
         torch.tensor(spec.KEPT),
     )
     return GraphSpec(

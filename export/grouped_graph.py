@@ -12,13 +12,13 @@ from diptych.export.errors import ExportError
 from diptych.export.ranking import rank
 from diptych.model.attention import Attention, KeyValue
 from diptych.model.networks import DecoderOnly
-from diptych.model.rotary import Rotation
+from diptych.model.rotary import RotaryPositions, Rotation
 from diptych.runtime import ports
 
 # As for the other graphs: distinct and at least 2.
 _ROWS, _LENGTH, _PLACES, _KEPT, _BEST = 6, 4, 11, 3, 2
-# Head widths that the kernel takes are multiples of this.
-_WIDTHS = 8
+# Head widths that the kernel takes are multiples of this, and those that it turns.
+_WIDTHS, _TURNED_WIDTHS = 8, 16
 
 
 class Grouped:
@@ -26,25 +26,28 @@ class Grouped:
 
     `com.microsoft.GroupQueryAttention`: past [R, G, M, D], M places; last [R], int32, the place of each row's last
     token; total, int32: T where nothing is cached, else the most tokens of a row. Several tokens of several rows can
-    only be the first ones. present: past, written.
+    only be the first ones. tables: cosine and sine of each place, [total, D / 2], if the operator is to turn queries
+    and keys; its places are the positions. present: past, written.
     """
 
     present: KeyValue
 
-    def __init__(self, past: KeyValue, last: Tensor, total: Tensor) -> None:
+    def __init__(self, past: KeyValue, last: Tensor, total: Tensor, tables: Rotation | None) -> None:
         self.past = past
         self.lengths = last, total
+        self.tables = tables
 
     def __call__(self, attention: Attention, hidden: Tensor, rotation: Rotation | None) -> Tensor:
         query, key, value = (projected(hidden) for projected in (attention.query, attention.key, attention.value))
-        if rotation is not None:
+        if rotation is not None and self.tables is None:
             query, key = _rotated(query, rotation), _rotated(key, rotation)
         looked, *present = torch.onnx.ops.symbolic_multi_out(
             "com.microsoft::GroupQueryAttention",
-            (query, key, value, *self.past, *self.lengths),
+            (query, key, value, *self.past, *self.lengths, *(self.tables or ())),
             {
                 "num_heads": attention.heads,
                 "kv_num_heads": attention.cached_heads,
+                "do_rotary": int(self.tables is not None),
                 "scale": attention.scale,
                 "local_window_size": -1 if attention.window is None else attention.window,
             },
@@ -55,6 +58,16 @@ class Grouped:
         self.present = present[0], present[1]
         output: Tensor = attention.output(looked)
         return output
+
+
+def _tables(rotary: RotaryPositions | None, total: Tensor) -> Rotation | None:
+    """As `Grouped` takes them, or nothing where it cannot turn: heads too narrow, or turns by the length of a row."""
+    if rotary is None or rotary.dynamic is not None or 2 * len(rotary.frequencies) % _TURNED_WIDTHS:
+        return None
+    places = total.item()
+    torch._check(places >= 1)  # type: ignore[no-untyped-call]  # noqa: SLF001  A size, torch.export must know.
+    cosine, sine = (each[:, 0, : len(rotary.frequencies)] for each in rotary(torch.arange(places)))
+    return cosine, sine
 
 
 def _rotated(projected: Tensor, rotation: Rotation) -> Tensor:
@@ -96,7 +109,8 @@ class GroupedGraph(nn.Module):
         num_top_logits: Tensor,
     ) -> tuple[Tensor, list[KeyValue], tuple[Tensor, Tensor, Tensor]]:
         assert self.head is not None
-        kernels = [Grouped(entry, seqlens_k, total_sequence_length) for entry in past]
+        tables = _tables(self.decoder.rotary, total_sequence_length)
+        kernels = [Grouped(entry, seqlens_k, total_sequence_length, tables) for entry in past]
         hidden = self.decoder.decode(input_ids, position_ids, kernels, None)
         logits = self.head(_last(hidden, seqlens_k, num_logits_to_keep))
         return logits, [kernel.present for kernel in kernels], rank(logits[:, -1], num_top_logits)

@@ -12,6 +12,7 @@ from pathlib import Path
 from diptych.export.errors import ExportError, ParityError, TargetExistsError
 from diptych.export.facts import facts_of
 from diptych.export.graphs import graphs
+from diptych.export.packing import pack
 from diptych.export.parity.gate import Gate
 from diptych.export.parity.report import Report, told
 from diptych.export.parity.verify import with_checkpoint, write_verification
@@ -78,6 +79,8 @@ def export_checkpoint(
         write = partial(_write, source=source, facts=facts, config=config)
         workshop = Workshop(lambda: models if target == "portable" else _portable(source), write, staging, announce)
         facts = replace(facts, target=target, precision=apply(models, wanted, workshop))
+        for _, model in models:
+            pack(model.graph)
         announce("writing")
         _write(models, staging, source, facts, config)
         report = None

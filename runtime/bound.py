@@ -28,6 +28,7 @@ class Bound:
     def run(self) -> None:
         """Raises EngineError."""
         try:
+            self._graph.fetch_rows(self._kept)
             self._graph.session.run_with_iobinding(self._binding)
         except Exception as error:  # Out of memory, or inputs that do not fit.
             raise EngineError(f"{self._graph.path}: ONNX Runtime failed: {reason(error)}") from error

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diptych.runtime import ports
+from diptych.runtime import library_code, ports
 from diptych.runtime.decoder import CachedDecoder
 from diptych.runtime.errors import BundleError, ProviderError
 from diptych.runtime.graph import Graph, OrtGraph
@@ -60,7 +60,9 @@ class Bundle:
             settings = replace(one, tuned=tuned)
             return {name: OrtGraph(self.folder / name, settings, optimized=optimized) for name in self.graphs}
 
-        return first_working(settings, opened)
+        found = first_working(settings, opened)
+        library_code.let_go()
+        return found
 
     def decoder(self, settings: SessionSettings) -> BundleDecoder:
         """Sessions over an encoder's and a decoder's graph, or over one graph that is a decoder alone."""

@@ -6,11 +6,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from diptych.runtime import ports
 from diptych.runtime.engine import onnxruntime as ort
 from diptych.runtime.engine import reason
 from diptych.runtime.errors import EngineError
 from diptych.runtime.providers import SessionSettings
 from diptych.runtime.sessions import Device, device_of, make_session
+from diptych.runtime.weights import embeddings
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = Mapping[str, Array]
@@ -24,6 +26,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(int32)": np.dtype(np.int32),
     "tensor(bool)": np.dtype(np.bool_),
 }
+# Of so many tokens, memory that a run gives back costs the next one little, beside what it computes.
+_MANY = 512
 
 
 class Graph(Protocol):
@@ -55,6 +59,9 @@ class OrtGraph:
         self.path = path
         self.session = make_session(path, settings, optimized=optimized)
         self.device = device_of(self.session)
+        self._embeddings = embeddings(self.session, path)
+        # Its arena; a session that is not tuned has none.
+        self._gives_back = settings.tuned and path.name == ports.ENCODER_FILE
         inputs = [*self.session.get_inputs(), *self.session.get_overridable_initializers()]
         self.inputs: dict[str, Shape] = {port.name: tuple(port.shape) for port in inputs}
         self.dtypes: dict[str, np.dtype[Any]] = {port.name: DTYPES[port.type] for port in inputs if port.type in DTYPES}
@@ -63,10 +70,24 @@ class OrtGraph:
     def run(self, feeds: Arrays, outputs: Collection[str] | None = None) -> dict[str, Array]:
         names = list(self.outputs if outputs is None else outputs)
         try:
-            values = self.session.run(names, dict(feeds))
+            self.fetch_rows(feeds)
+            values = self.session.run(names, dict(feeds), self._options(feeds))
         except Exception as error:  # Out of memory, or a driver that gave up.
             raise EngineError(f"{self.path}: ONNX Runtime failed: {reason(error)}") from error
         return dict(zip(names, values, strict=True))
+
+    def fetch_rows(self, feeds: Arrays) -> None:
+        """Before a run: of embeddings, those that it reads."""
+        if self._embeddings is not None and ports.INPUT_IDS in feeds:
+            self._embeddings.fetch(feeds[ports.INPUT_IDS])
+
+    def _options(self, feeds: Arrays) -> ort.RunOptions | None:
+        """An encoder gives back what it needed for many tokens: nothing reads it while the decoder's cache grows."""
+        if not self._gives_back or feeds[ports.INPUT_IDS].size < _MANY:
+            return None
+        options = ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        return options
 
     def run_bound(
         self, feeds: Mapping[str, Any], fetched: Collection[str], left: Collection[str], device: Device

@@ -97,7 +97,7 @@ class GroupedDecoder:
         """Append ids [R, T]: one run of all rows, or one of each. What they told lasts until the next call."""
         cache, known = state.cache, ids >= 0
         before, mask = cache.counts, cache.mask
-        if cache.extend(known):
+        if cache.extend(known, before):
             state.step = None
         try:
             if ids.shape[1] == 1:
@@ -160,12 +160,16 @@ class _Run:
     def __call__(self, ids: Array, known: Array, before: Array) -> None:
         """ids, known [R, T], before [R]: padding comes first. A row of it alone writes where its next token will be."""
         length = ids.shape[1]
-        new = np.maximum(known.sum(axis=1), 1)
-        places = np.arange(length)
-        given = np.minimum(places + (length - new)[:, None], length - 1)
-        self._ids[:] = np.where(places < new[:, None], np.maximum(np.take_along_axis(ids, given, axis=1), 0), 0)
-        self._positions[:] = np.minimum(places, new[:, None] - 1) + before[:, None]
-        self._last[:] = before + new - 1
+        if length == 1:  # Most runs: each call of numpy's is slow, for the weights have just been through all caches.
+            np.maximum(ids, 0, out=self._ids)
+            self._positions[:, 0] = self._last[:] = before
+        else:
+            new = np.maximum(known.sum(axis=1), 1)
+            places = np.arange(length)
+            given = np.minimum(places + (length - new)[:, None], length - 1)
+            self._ids[:] = np.where(places < new[:, None], np.maximum(np.take_along_axis(ids, given, axis=1), 0), 0)
+            self._positions[:] = np.minimum(places, new[:, None] - 1) + before[:, None]
+            self._last[:] = before + new - 1
         # The kernel takes tokens for the first ones where they are as many as there are in all.
         self._total[()] = self._last.max(initial=0) + 1
         self._bound.run()

@@ -14,10 +14,12 @@ from diptych.runtime.bound import Bound
 from diptych.runtime.decoder import Sources, cache_names, is_all, sources_of
 from diptych.runtime.errors import BundleError
 from diptych.runtime.graph import Array, Graph, OrtGraph
-from diptych.runtime.in_place_cache import InPlaceCache
+from diptych.runtime.in_place_cache import InPlaceCache, of_sources
 from diptych.runtime.memory import joined
 from diptych.runtime.ranked import Ranked, ranked
 
+# Where the longest source that is left is so much shorter, all are cut to it, which copies them.
+_NARROWER = 0.875
 # So many new tokens are read at once: of each come the logits of the whole vocabulary.
 _TOKENS = 32
 
@@ -80,13 +82,13 @@ class InPlaceDecoder:
 
     def forward(self, state: InPlaceState, ids: Array, keep: int = 0) -> Array:
         keep = keep or ids.shape[1]
-        told = [step.logits for step in self._steps(state, ids, 1, keep)]
+        told = [step.logits for step in self._steps(state, ids, 1, keep, logits=True)]
         return (told[0] if len(told) == 1 else np.concatenate(told, axis=1))[:, -keep:]
 
     def rank(self, state: InPlaceState, ids: Array, count: int, asked: Array) -> Ranked:
         if count > ports.MOST_TOP_LOGITS:
             return ranked(self.step(state, ids), count, asked)
-        *_, last = self._steps(state, ids, min(count, self.vocab_size), 1)
+        *_, last = self._steps(state, ids, min(count, self.vocab_size), 1, logits=len(asked) > 0)
         return last.ranked(asked)
 
     def attention(self, state: InPlaceState) -> Array:
@@ -132,21 +134,23 @@ class InPlaceDecoder:
         if sources is None:
             return
         state.step = None
-        state.source_mask = state.source_mask[sources]
+        state.source_mask, before = state.source_mask[sources], state.source_mask.shape[1]
         # A source of padding alone still needs something to look at.
         width = int(np.max(np.flatnonzero(state.source_mask.any(axis=0)), initial=0)) + 1
-        state.source_mask = np.ascontiguousarray(state.source_mask[:, :width])
-        state.cross = {name: np.ascontiguousarray(entry[sources, :, :width]) for name, entry in state.cross.items()}
+        state.cross = {name: of_sources(entry, sources, width) for name, entry in state.cross.items()}
+        if width <= _NARROWER * before:
+            state.source_mask = np.ascontiguousarray(state.source_mask[:, :width])
+            state.cross = {name: np.ascontiguousarray(entry[:, :, :width]) for name, entry in state.cross.items()}
 
-    def _steps(self, state: InPlaceState, ids: Array, count: int, keep: int) -> Iterator["_Step"]:
+    def _steps(self, state: InPlaceState, ids: Array, count: int, keep: int, *, logits: bool) -> Iterator["_Step"]:
         """Append ids [R, T], some at a time; those runs that read any of the last `keep`, each before the next one
-        overwrites it. A graph that fails leaves the state as it was.
+        overwrites it. A graph that fails leaves the state as it was. logits: tell all, not just the best.
         """
         length, before, looked = ids.shape[1], state.cache.length, list[Array]()
         some = max(1, _TOKENS // max(1, len(ids)))
         try:
             for first in range(0, length, some):
-                step = self._step(state, ids[:, first : first + some], count)
+                step = self._step(state, ids[:, first : first + some], count, logits)
                 if (attention := step.attention) is not None:
                     looked.append(attention)
                 if first + some > length - keep:
@@ -156,13 +160,13 @@ class InPlaceDecoder:
             raise
         state.attention = np.concatenate(looked, axis=3) if looked else None
 
-    def _step(self, state: InPlaceState, ids: Array, count: int) -> "_Step":
+    def _step(self, state: InPlaceState, ids: Array, count: int, logits: bool) -> "_Step":
         cache, length = state.cache, ids.shape[1]
         known = None if (ids >= 0).all() else ids >= 0
         seen, positions = cache.extend(length, known, state.release)
         step = state.step
-        if step is None or not step.fits(state, length, count):
-            step = state.step = _Step(self.decoder, state, length, count, self.vocab_size)
+        if step is None or not step.fits(state, length, count, logits):
+            step = state.step = _Step(self.decoder, state, length, count, logits)
         step.run(cache, ids, positions, seen)
         cache.keep_new(length, known)
         return step
@@ -171,7 +175,7 @@ class InPlaceDecoder:
 class _Step:
     """The graph with a state's arrays bound, as long as they stay the same; what it told last."""
 
-    def __init__(self, graph: OrtGraph, state: InPlaceState, length: int, count: int, vocab_size: int) -> None:
+    def __init__(self, graph: OrtGraph, state: InPlaceState, length: int, count: int, logits: bool) -> None:
         cache = state.cache
         sources, rows = cache.seen.shape[:2]
         new = rows * length
@@ -182,7 +186,8 @@ class _Step:
         self._slot_positions: Array | None = None
         self._ids, self._positions = np.zeros((sources, new), np.int64), np.zeros((sources, new), np.int64)
         self._slots = np.zeros(sources, dtype=np.int64)
-        self._logits = np.empty((sources, new, vocab_size), dtype=np.float32)
+        told = new if logits else 0
+        self._logits = np.empty((sources, told, int(graph.outputs[ports.LOGITS][-1])), dtype=np.float32)
         self._tokens = np.empty((sources, new, count), dtype=np.int64)
         self._values = np.empty((sources, new, count), dtype=np.float32)
         self._sums = np.empty((sources, new), dtype=np.float32)
@@ -190,6 +195,7 @@ class _Step:
         bound.feed(ports.POSITION_IDS, self._positions)
         bound.feed(ports.ENCODER_ATTENTION_MASK, state.source_mask)
         bound.feed(ports.WRITE_INDICES, self._slots)
+        bound.feed(ports.NUM_LOGITS, np.array(told, dtype=np.int64))
         bound.feed(ports.NUM_TOP_LOGITS, np.array(count, dtype=np.int64))
         for name, entry in state.cross.items():
             bound.feed(name, entry)
@@ -207,9 +213,10 @@ class _Step:
             bound.fetch(ports.CROSS_ATTENTIONS, looked)
             self._looked = looked if state.attend else None
 
-    def fits(self, state: InPlaceState, length: int, count: int) -> bool:
-        shape = len(state.cache.counts), length
-        return self._buffers is state.cache.buffers and self._shape == shape and self._tokens.shape[2] == count
+    def fits(self, state: InPlaceState, length: int, count: int, logits: bool) -> bool:
+        """Whether it makes such a step; one that tells all logits tells the best of them, too."""
+        alike = self._shape == (len(state.cache.counts), length) and self._tokens.shape[2] == count
+        return alike and self._buffers is state.cache.buffers and (self._logits.shape[1] > 0 or not logits)
 
     def run(self, cache: InPlaceCache, ids: Array, positions: Array, seen: Array) -> None:
         np.maximum(ids.reshape(self._ids.shape), 0, out=self._ids)
@@ -240,7 +247,9 @@ class _Step:
     def ranked(self, asked: Array) -> Ranked:
         """After the last token of each row."""
         tokens, values, sums = (self._by_row(each)[:, -1].copy() for each in (self._tokens, self._values, self._sums))
-        return Ranked(tokens, values, sums, self._by_row(self._logits)[:, -1, asked])
+        # No logits were told where none are asked for.
+        told = self._by_row(self._logits)[:, -1, asked] if len(asked) else values[:, :0]
+        return Ranked(tokens, values, sums, told)
 
     def _by_row(self, values: Array) -> Array:
         """[B, K·T, …] -> [R, T, …]"""

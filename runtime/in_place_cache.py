@@ -132,14 +132,7 @@ class InPlaceCache:
         )
 
     def _select_sources(self, sources: Array) -> None:
-        if (np.diff(sources, prepend=-1) > 0).all():
-            for place, source in enumerate(sources.tolist()):  # They move up, one after the other.
-                if place != source:
-                    for buffer in self.buffers.values():
-                        buffer[place, :, : self.taken] = buffer[source, :, : self.taken]
-            self.buffers = {name: buffer[: len(sources)] for name, buffer in self.buffers.items()}
-        else:
-            self.buffers = {name: buffer[sources] for name, buffer in self.buffers.items()}
+        self.buffers = {name: of_sources(buffer, sources, self.taken) for name, buffer in self.buffers.items()}
         self.columns, self.positions = self.columns[sources], self.positions[sources]
 
     def _make_room(self, count: int, release: Callable[[], None] | None) -> None:
@@ -156,12 +149,26 @@ class InPlaceCache:
                 release()
             before, self.buffers = self.buffers, {}
             for name in list(before):
-                self.buffers[name] = _widened(before.pop(name), slots, axis=2)
-        for buffer in self.buffers.values():
-            buffer[:, :, first:kept] = _taken(buffer, moved)
+                self.buffers[name] = _rebuilt(before.pop(name), moved, first, slots)
+        else:
+            for buffer in self.buffers.values():
+                buffer[:, :, first:kept] = _taken(buffer, moved)
         self.seen = _moved(self.seen, moved[:, None], first, slots)
         self.columns, self.positions = (_moved(each, moved, first, slots) for each in (self.columns, self.positions))
         self.taken = kept
+
+
+def of_sources(values: Array, sources: Array, slots: int) -> Array:
+    """Those [B'] of values [B, H, M, D], of which so many slots count.
+
+    In place, where all that move come from behind those that stay, as when a few leave.
+    """
+    moved = (sources != np.arange(len(sources))).nonzero()[0]
+    if (sources[moved] < len(sources)).any():
+        return np.asarray(values[sources])
+    for place in moved.tolist():
+        values[place, :, :slots] = values[sources[place], :, :slots]
+    return values[: len(sources)]
 
 
 def _taken(buffer: Array, slots: Array) -> Array:
@@ -169,6 +176,18 @@ def _taken(buffer: Array, slots: Array) -> Array:
     sources, heads, every, width = buffer.shape
     lines = np.arange(sources * heads).reshape(sources, heads, 1) * every + slots[:, None]
     return buffer.reshape(-1, width).take(lines, axis=0)
+
+
+def _rebuilt(buffer: Array, slots: Array, first: int, wanted: int) -> Array:
+    """A larger one: all up to the first, then these slots [B, N], and zeros."""
+    sources, heads, _, width = buffer.shape
+    kept = first + slots.shape[1]
+    found = np.empty((sources, heads, wanted, width), buffer.dtype)
+    found[:, :, :first] = buffer[:, :, :first]
+    if first < kept:
+        found[:, :, first:kept] = _taken(buffer, slots)
+    found[:, :, kept:] = 0
+    return found
 
 
 def _moved(values: Array, slots: Array, first: int, wanted: int) -> Array:

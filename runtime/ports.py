@@ -39,6 +39,7 @@ TOTAL_LENGTH = f"{PAST_LENGTH} + {TARGET_LENGTH}"
 # Of graphs for a CPU: the slots of a cache that is a buffer, where new ones begin, and the best next tokens.
 WRITE_INDICES = "write_indices"
 SLOT_POSITIONS = "slot_positions"
+NUM_LOGITS = "num_logits"
 NUM_TOP_LOGITS = "num_top_logits"
 TOP_LOGITS = "top_logits"
 TOP_IDS = "top_ids"
@@ -107,15 +108,18 @@ def in_place_inputs(layers: int) -> list[Port]:
         *past,
         Port(WRITE_INDICES, (SOURCES,)),
         Port(SLOT_POSITIONS, (SOURCES, MAX_LENGTH)),
+        Port(NUM_LOGITS, ()),
         Port(NUM_TOP_LOGITS, ()),
     ]
 
 
 def in_place_outputs(layers: int, *, with_attention: bool = False) -> list[Port]:
-    """Logits, the best of them, descending, and the logarithm of the sum of all exponentials."""
+    """Logits of the first so many tokens; of all tokens the best, descending, and the logarithm of the sum of all
+    exponentials.
+    """
     present = [Port(name, (SOURCES, None, MAX_LENGTH, None)) for name in _entries("present", "decoder", layers)]
     looked = [Port(CROSS_ATTENTIONS, (SOURCES, None, None, TARGET_LENGTH, SOURCE_LENGTH))] if with_attention else []
-    return [Port(LOGITS, (SOURCES, TARGET_LENGTH, None)), *present, *looked, *_top_outputs(SOURCES, TARGET_LENGTH)]
+    return [Port(LOGITS, (SOURCES, NUM_LOGITS, None)), *present, *looked, *_top_outputs(SOURCES, TARGET_LENGTH)]
 
 
 def _top_outputs(*axes: str) -> list[Port]:

@@ -1,6 +1,7 @@
 """The best next tokens of each row, and what makes log-probabilities of their logits."""
 
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 
@@ -58,22 +59,29 @@ def top(values: Array, count: int) -> tuple[Array, Array]:
 
     Raises EngineError for what is not a number.
     """
-    rows, width = np.arange(len(values))[:, None], values.shape[1]
     if count == 1:
-        places = values.argmax(axis=1)[:, None]
-        check(values[rows, places])  # The first that is not a number, if any is.
-        return values[rows, places], places
-    check(values.max(axis=1))
-    if width <= _FEW or width < 2 * _MEMBERS * count:
-        places = np.argsort(-values, axis=1, kind="stable")[:, :count]
+        places = values.argmax(axis=1)[:, None]  # The first that is not a number, if any is.
     else:
-        places = np.stack([_largest(row, count) for row in values])
-    return values[rows, places], places
+        check(values.max(axis=1))
+        places = largest(values, count)
+    best = values[np.arange(len(values))[:, None], places]
+    if count == 1:
+        check(best)
+    return best, places
+
+
+def largest(values: Array, count: int) -> Array:
+    """Where the `count` largest of each row stand, descending; the first of equals wins. All are numbers."""
+    width = values.shape[1]
+    if width <= _FEW or width < 2 * _MEMBERS * count:
+        return (-values).argsort(axis=1, kind="stable")[:, :count]
+    return np.stack([_largest(row, count) for row in values])
 
 
 def check(scores: Array) -> None:
     """Raises EngineError for what is not a number."""
-    if np.isnan(scores).any():
+    # Where one is none, the first such counts as the largest.
+    if scores.size and isnan(scores.item(scores.argmax())):
         raise EngineError("the model's logits are not numbers (NaN); does it compute so in PyTorch, too?")
 
 

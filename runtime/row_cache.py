@@ -51,16 +51,19 @@ class RowCache:
         """[R], tokens"""
         return np.asarray(self.mask.sum(axis=1))
 
-    def extend(self, known: Array) -> bool:
-        """Places for tokens of each row, or padding [R, T], which has room, too. Whether the buffers are others now."""
-        before = self.counts
-        self.mask = np.concatenate([self.mask, known.astype(np.int64)], axis=1)
+    def extend(self, known: Array, before: Array) -> bool:
+        """Places for tokens of each row, or padding [R, T], which has room, too. Whether the buffers are others now.
+
+        before: the counts, [R].
+        """
+        self.mask = np.concatenate([self.mask, known], axis=1, dtype=np.int64)
         needed = int(before.max(initial=0)) + known.shape[1]
         grown = needed > self.places
+        rows = np.arange(len(self))
         if grown:
-            self._move(max(needed, 2 * self.places), np.arange(len(self)), before)
+            self._move(max(needed, 2 * self.places), rows, before)
         places = before[:, None] + np.arange(known.shape[1])
-        self.written[np.arange(len(self))[:, None], places] = self.number + np.arange(known.size).reshape(known.shape)
+        self.written[rows[:, None], places] = self.number + np.arange(known.size).reshape(known.shape)
         self.number += known.size
         return grown
 

@@ -1,14 +1,22 @@
 """The file of weights, mapped into memory once for all sessions over it."""
 
 import mmap
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import numpy as np
 
 from diptych.runtime import ports
 from diptych.runtime.engine import onnxruntime as ort
+from diptych.runtime.tables import Table, tables
 
 # Before this version, ONNX Runtime copies what it is given; it then maps the file itself, for each session anew.
 _BORROWS = (1, 31)
+# Of Linux 5.14, and not yet among Python's: makes pages of a private mapping the process's own, as writing would.
+_MADV_POPULATE_WRITE = 23
 
 
 class Weights:
@@ -16,7 +24,8 @@ class Weights:
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._map = _mapping(file.fileno())
+        self._rows: dict[Sequence[Table], Rows] = {}
 
     def give(self, options: ort.SessionOptions) -> None:
         """To a session, in place of the file. They must be kept as long as it."""
@@ -31,6 +40,45 @@ class Weights:
         _kept[session] = self
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
+            for rows in self._rows.values():
+                rows.forget()
+
+    def rows(self, places: Sequence[Table]) -> "Rows":
+        """Of these tables, the same for all sessions."""
+        return self._rows.get(places) or self._rows.setdefault(places, Rows(self._map, places))
+
+
+class Rows:
+    """Those that were read of tables, whose row of the same number is read by the same id.
+
+    A page that is read the usual way comes into memory with the whole block of the system's cache in which it lies, up
+    to 2 MB of it.
+    """
+
+    def __init__(self, mapped: mmap.mmap, places: Sequence[Table]) -> None:
+        self._map = mapped
+        self._places = places
+        self._read = np.zeros(min(place.rows for place in places), dtype=np.bool_)
+
+    def fetch(self, ids: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        """Of any shape and size, before they are read. Those that are no rows are passed over."""
+        known = self._read.take(ids, mode="clip")
+        if np.count_nonzero(known) < known.size:
+            self._fetch(np.unique(ids[~known].clip(0, len(self._read) - 1)))
+
+    def forget(self) -> None:
+        """That any were read."""
+        self._read.fill(False)
+
+    def _fetch(self, ids: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        try:
+            for place in self._places:
+                for begin in (place.offset + ids * place.row).tolist():
+                    start = begin - begin % mmap.PAGESIZE
+                    self._map.madvise(_MADV_POPULATE_WRITE, start, begin + place.row - start)
+        except OSError:  # A system that cannot: as without this class, they are read as they come.
+            self._read.fill(True)
+        self._read[ids] = True
 
 
 _mapped: WeakValueDictionary[tuple[int, int, int, int], Weights] = WeakValueDictionary()
@@ -45,3 +93,22 @@ def weights_beside(graph: Path) -> Weights | None:
         return None
     key = (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns)
     return _mapped.get(key) or _mapped.setdefault(key, Weights(path))
+
+
+def embeddings(session: ort.InferenceSession, graph: Path) -> Rows | None:
+    """The rows that a session over a graph reads by `input_ids`, where it reads them from kept weights, on Linux."""
+    weights = _kept.get(session)
+    if weights is None or sys.platform != "linux":
+        return None
+    found = tables(graph.read_bytes(), ports.INPUT_IDS)
+    return weights.rows(found) if found else None
+
+
+def _mapping(file: int) -> mmap.mmap:
+    """Of pages that can become the process's own, which nobody writes, where that is of use and allowed."""
+    if sys.platform == "linux":
+        try:
+            return mmap.mmap(file, 0, access=mmap.ACCESS_COPY)
+        except OSError:  # A limit on such memory.
+            pass
+    return mmap.mmap(file, 0, access=mmap.ACCESS_READ)

@@ -7,7 +7,6 @@ from typing import Any
 
 import ctranslate2
 import numpy as np
-import tokenizers
 from harness.system import TEXTS_AT_A_TIME, Work
 
 
@@ -56,6 +55,8 @@ class Text(Translation):
         shutil.copy(checkpoint / "tokenizer.json", folder)
 
     def __init__(self, folder: Path, threads: int, workers: int = 1) -> None:
+        import tokenizers  # noqa: PLC0415  The process that translates ids needs no memory for it.
+
         super().__init__(folder, threads, workers)
         self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
 

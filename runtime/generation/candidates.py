@@ -38,21 +38,26 @@ def foreseen(ranked: Ranked, effect: Effect, count: int, *, over_logits: bool) -
         return Candidates(np.tile(effect.forced, (shape[0], 1)), np.full(shape, score, dtype=np.float32))
     check(ranked.log_sum)
     log_sum, where = np.maximum(ranked.log_sum, LEAST), effect.where
+    if not len(effect.forbidden):
+        return Candidates(ranked.tokens[:, :count], _scores(ranked.logits[:, :count], log_sum))
     if where is not None and len(where) != len(log_sum):
         where = where.repeat(len(log_sum) // len(where), axis=0)  # It was told of prompts, each of several rows now.
-    if over_logits and len(effect.forbidden):
+    if over_logits:
         shares = np.exp(ranked.asked - log_sum[:, None])
         share = (shares if where is None else shares * where).sum(axis=1)
         if not (share <= _MOST).all():
             return None
         log_sum = log_sum + np.log1p(-share)
-    tokens, scores = ranked.tokens, (ranked.logits - log_sum[:, None]).astype(np.float32, copy=False)
-    if len(effect.forbidden):
-        out = _among(tokens, effect.forbidden, where)
-        if out.any():
-            order, rows = np.argsort(out, axis=1, kind="stable"), np.arange(len(out))[:, None]
-            tokens, scores = tokens[rows, order], np.where(out, FORBIDDEN, scores)[rows, order]
+    tokens, scores = ranked.tokens, _scores(ranked.logits, log_sum)
+    out = _among(tokens, effect.forbidden, where)
+    if np.count_nonzero(out):
+        order, rows = out.argsort(axis=1, kind="stable"), np.arange(len(out))[:, None]
+        tokens, scores = tokens[rows, order], np.where(out, FORBIDDEN, scores)[rows, order]
     return Candidates(tokens[:, :count], scores[:, :count])
+
+
+def _scores(logits: Array, log_sum: Array) -> Array:
+    return (logits - log_sum[:, None]).astype(np.float32, copy=False)
 
 
 def _among(tokens: Array, those: Array, where: Array | None) -> Array:

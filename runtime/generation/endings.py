@@ -22,9 +22,9 @@ class Endings:
 
     def reached(self, history: History, rows: Array | None, tokens: Array) -> Array:
         """Whether rows end with these next tokens, both of one shape; all rows if None, a token of each."""
-        ends = (history.left if rows is None else history.left[rows]) <= 1
-        if len(self.eos):
-            ends |= tokens == self.eos if len(self.eos) == 1 else np.isin(tokens, self.eos)
+        ends = tokens == self.eos if len(self.eos) == 1 else np.isin(tokens, self.eos)
+        if history.ends_soon:
+            ends |= (history.left if rows is None else history.left[rows]) <= 1
         if self._stop is not None:
             for place in zip(*np.nonzero(~ends), strict=True):
                 row = history.ids[place[0] if rows is None else rows[place]]

@@ -128,7 +128,7 @@ class Generator:
         """All of them, or some, where nobody waits any more."""
         found: dict[int, list[Hypothesis]] = {}
         for search, _ in self._steps(plan, requests, room, on_step):
-            found |= dict(search.take_finished())
+            found.update(search.take_finished())
             if stop is not None and stop.is_set():
                 break
         return found
@@ -257,7 +257,7 @@ class Generator:
         numbered = [replace(way, number=number) for number, way in enumerate([way for way, _ in ways] or [request])]
         longer = [way for way in numbered if way.number not in found]
         for search, _ in self._steps(plan, longer, room, watch):
-            found |= dict(search.take_finished())
+            found.update(search.take_finished())
         return [found[number][0] for number in range(len(numbered))]
 
 

@@ -9,7 +9,7 @@ from diptych.runtime.generation.endings import Endings
 from diptych.runtime.generation.history import History
 from diptych.runtime.generation.requests import Request
 from diptych.runtime.generation.scores import log_softmax
-from diptych.runtime.generation.steps import Choice, Finished, Hypothesis, Progress, Step, hypothesis
+from diptych.runtime.generation.steps import Choice, Finished, Hypothesis, Progress, Step, closed_up, hypothesis
 from diptych.runtime.graph import Array
 from diptych.runtime.ranked import check
 
@@ -49,12 +49,12 @@ class Greedy:
         tokens, gained = step.candidates.tokens[:, 0], np.maximum(step.candidates.scores[:, 0], UNFINISHED)
         self._totals = self._totals + gained
         done = self.endings.reached(step.history, None, tokens)
-        if not done.any():
+        if not np.count_nonzero(done):
             return Choice(None, tokens, gained)
-        for row in np.flatnonzero(done).tolist():
+        for row in done.nonzero()[0].tolist():
             score = float(max(self._totals[row], UNFINISHED))
-            self._finish(self.sources[row], step.hypothesis(row, int(tokens[row]), float(gained[row]), score))
-        rows = np.flatnonzero(~done)
+            self._finish(self.sources[row], step.hypothesis(row, tokens.item(row), gained.item(row), score))
+        rows = closed_up(~done)
         self._keep(rows)
         return Choice(rows, tokens[rows], gained[rows])
 
@@ -67,7 +67,7 @@ class Greedy:
         for row, source in enumerate(self.sources):
             if source in stopped:
                 self._finish(source, hypothesis(history, row, float(self._totals[row])))
-        rows = np.array([row for row, source in enumerate(self.sources) if source not in stopped], dtype=np.int64)
+        rows = closed_up(np.array([source not in stopped for source in self.sources], dtype=bool))
         self._keep(rows)
         return rows
 

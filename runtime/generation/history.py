@@ -10,30 +10,40 @@ from diptych.runtime.generation.record import Record, Said, fit
 from diptych.runtime.graph import Array
 
 PADDING = -1
+# More than any row may get.
+_MANY = np.iinfo(np.int64).max
 # Tokens generated already, and their log-probabilities.
 Begun = Sequence[tuple[int, float]]
 
 
 class _Origins(NamedTuple):
-    """What rows come from, each one of N: how many tokens were given [N], and what the encoder read [N, S]."""
+    """What rows come from, each one of N: what the encoder read [N, S], how many tokens were given and generated
+    already [N], and how many more were allowed [N]; least: the smallest of these.
+    """
 
-    given: Array
     sources: Array
+    given: Array
+    counts: Array
+    left: Array
+    least: int
+
+    @staticmethod
+    def of(sources: Array, given: Array, counts: Array, left: Array) -> "_Origins":
+        return _Origins(sources, given, counts, left, int(left.min(initial=_MANY)))
 
 
 @dataclass(eq=False, slots=True)
 class History:
     """Rows R of L tokens; whatever depends on lengths reads a row's own, so that no row depends on its neighbours.
 
-    It never changes: `extended` and `select` make others. counts [R]: how many tokens were generated. left [R]: how
-    many may still come. record: all that was said, prompts first; origin [R]: which of the origins is a row's.
+    It never changes: `extended` and `select` make others. record: all that was said, prompts first. origin [R]: which
+    of the origins is a row's. steps: how many tokens each row got since.
     """
 
-    counts: Array
-    left: Array
     record: Record
     origin: Array
     origins: _Origins
+    steps: int = 0
 
     @staticmethod
     def start(
@@ -58,11 +68,26 @@ class History:
         counts = np.array([len(own) for own in begun], dtype=np.int64)
         given = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
         left = np.array(limits, dtype=np.int64) - counts
-        return History(counts, left, Record(said), np.arange(len(rows)), _Origins(given, read))
+        return History(Record(said), np.arange(len(rows)), _Origins.of(read, given, counts, left))
 
     def __len__(self) -> int:
         """R"""
-        return len(self.counts)
+        return len(self.origin)
+
+    @property
+    def counts(self) -> Array:
+        """[R], how many tokens were generated"""
+        return self.origins.counts[self.origin] + self.steps
+
+    @property
+    def left(self) -> Array:
+        """[R], how many tokens may still come"""
+        return self.origins.left[self.origin] - self.steps
+
+    @property
+    def ends_soon(self) -> bool:
+        """Whether the next token may be the last that is allowed; it is no row's otherwise."""
+        return self.origins.least - self.steps <= 1
 
     @property
     def ids(self) -> Array:
@@ -97,19 +122,20 @@ class History:
 
     def generated(self, row: int) -> list[int]:
         """The ids generated in a row."""
-        return self.record.of(row, self.counts.item(row))[0]
+        return self.told(row)[0]
+
+    def told(self, row: int) -> tuple[list[int], list[float]]:
+        """The ids generated in a row, and their log-probabilities after filters."""
+        return self.record.of(row, self.origins.counts.item(self.origin.item(row)) + self.steps)
 
     def select(self, rows: Array) -> "History":
         """Go on with these rows."""
-        said = self.record.said().select(rows)
-        return History(self.counts[rows], self.left[rows], Record(said), self.origin[rows], self.origins)
+        return History(Record(self.record.said().select(rows)), self.origin[rows], self.origins, self.steps)
 
     def extended(self, rows: Array | None, tokens: Array, scores: Array, attention: Array | None = None) -> "History":
         """Go on from these rows [R'], or from all, each with a new token, its score, and what it looked at [R', S]."""
         record = self.record.extended(rows, tokens, scores, attention)
-        if rows is None:
-            return History(self.counts + 1, self.left - 1, record, self.origin, self.origins)
-        return History(self.counts[rows] + 1, self.left[rows] - 1, record, self.origin[rows], self.origins)
+        return History(record, self.origin if rows is None else self.origin[rows], self.origins, self.steps + 1)
 
     def looking(self, looked: Array) -> "History":
         """With what each generated token looked at: the weights [R, L, S] of the token before it."""
@@ -129,17 +155,13 @@ class History:
             np.concatenate([fit(one.scores, 1, length, 0, left=True) for one in both]),
             np.concatenate(attention),
         )
-        origins = _Origins(
-            np.concatenate([one.given for one in both]),
+        origins = _Origins.of(
             np.concatenate([fit(one.sources, 1, width, PADDING, left=False) for one in both]),
-        )
-        return History(
+            np.concatenate([one.given for one in both]),
             np.concatenate([one.counts for one in both]),
             np.concatenate([one.left for one in both]),
-            Record(said),
-            np.arange(len(origins.given)),
-            origins,
         )
+        return History(Record(said), np.arange(len(origins.given)), origins)
 
     def _used(self, columns: Array) -> Array:
         """Without those [R, L, …] that no row uses."""

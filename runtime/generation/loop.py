@@ -43,7 +43,8 @@ def decode(
     foresee = Foresight(filters)
     while rows is not None or waiting:
         parts = [] if rows is None else [rows]
-        if waiting and (requests := waiting.take(set(search.sources), 0 if rows is None else rows.length)):
+        running = set(search.sources) if waiting else ()
+        if waiting.may_join(len(running)) and (requests := waiting.take(running, 0 if rows is None else rows.length)):
             parts.append(_begin(decoder, requests, pad_id, looking_at))
             search.join(requests)
         effect = foresee([part.history for part in parts]) if search.candidates else None
@@ -131,7 +132,7 @@ class _Rows(Generic[StateT]):
     def go_on(self, choice: Choice) -> None:
         looked = self.looked if self.looked is None or choice.rows is None else self.looked[choice.rows]
         self.history = self.history.extended(*choice, looked)
-        self.unread = np.ascontiguousarray(self.history.record.last[:, None])
+        self.unread = np.ascontiguousarray(choice.tokens[:, None])
         if choice.rows is not None:
             self.decoder.select(self.state, choice.rows)
 

@@ -133,9 +133,11 @@ class Plan:
             raise InputError(f"ids {outside[:5]} are outside the vocabulary of {vocabulary}")
 
     def _check_fits(self, request: Request) -> None:
+        if self.memory is None:
+            return
         room = self.room(1)
-        if room.memory is not None and not room.has([request]):
-            raise InputError(room.memory.needs(room.sizes([request])))
+        if not room.has([request]):
+            raise InputError(self.memory.needs(room.sizes([request])))
 
     def _limit(self, prompt: Sequence[int]) -> int:
         """How many tokens may follow a prompt: what the options say, as far as the model's positions reach."""

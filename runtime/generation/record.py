@@ -62,14 +62,14 @@ class Record:
         scores: list[float] = []
         record = self
         while (step := record.step) is not None and len(ids) < count:
-            ids.append(step.tokens.item(row))
-            scores.append(step.scores.item(row))
-            row = row if step.rows is None else step.rows.item(row)
-            record = step.before
+            record, rows, said, gained, _ = step
+            ids.append(said.item(row))
+            scores.append(gained.item(row))
+            row = row if rows is None else rows.item(row)
         if rest := count - len(ids):
-            said = record.said()
-            ids += said.ids[row, : -1 - rest : -1].tolist()
-            scores += said.scores[row, : -1 - rest : -1].tolist()
+            first = record.said()
+            ids += first.ids[row, : -1 - rest : -1].tolist()
+            scores += first.scores[row, : -1 - rest : -1].tolist()
         return ids[::-1], scores[::-1]
 
     def extended(self, rows: Array | None, tokens: Array, scores: Array, looked: Array | None) -> "Record":

@@ -46,11 +46,10 @@ class Room:
     memory: MemoryLimit | None = None
 
     def has(self, requests: Sequence[Request]) -> bool:
-        """Whether there is room for all of them."""
+        """Whether there is room for all of them, of which the last is the longest."""
         if len(requests) > self.batch_size:
             return False
-        longest = max(request.length for request in requests)
-        if self.batch_tokens is not None and len(requests) * longest > self.batch_tokens:
+        if self.batch_tokens is not None and len(requests) * requests[-1].length > self.batch_tokens:
             return False
         return self.memory is None or self.memory.fits(self.sizes(requests))
 
@@ -86,14 +85,21 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def may_join(self, running: int) -> bool:
+        """Whether any may join so many that run."""
+        return bool(self._waiting) and running <= max(1, self._room.batch_size * _LEFT)
+
     def take(self, running: Collection[int], cached: int) -> list[Request]:
         """Those for which there is room beside these, with so many tokens cached; one, at least, where none run."""
-        if not self._waiting or len(running) > max(1, self._room.batch_size * _LEFT):
+        if not self.may_join(len(running)) or (running and cached > self._waiting[0].length):
             return []
-        if running and cached > self._waiting[0].length:
-            return []
+        # None of these is longer than what waits.
         self._running = [request for request in self._running if request.number in running]
         before = len(self._running)
-        while self._waiting and (not self._running or self._room.has([*self._running, self._waiting[0]])):
-            self._running.append(self._waiting.popleft())
+        while self._waiting:
+            self._running.append(self._waiting[0])
+            if len(self._running) > 1 and not self._room.has(self._running):
+                self._running.pop()
+                break
+            self._waiting.popleft()
         return self._running[before:]

@@ -66,9 +66,18 @@ class Step(NamedTuple):
         return Hypothesis([*before.ids, token], before.score, [*before.token_scores, token_score], attention)
 
 
+def closed_up(stay: Array) -> Array:
+    """Who stays [n], of all: in order, but the last move into the gaps of those that go, so that few move."""
+    places = stay.nonzero()[0]
+    gaps = (~stay[: len(places)]).nonzero()[0]
+    kept = np.arange(len(places))
+    kept[gaps] = places[len(places) - len(gaps) :]
+    return kept
+
+
 def hypothesis(history: History, row: int, score: float) -> Hypothesis:
     """What a row has become."""
-    ids, scores = history.record.of(row, history.counts.item(row))
+    ids, scores = history.told(row)
     attention = None
     if history.record.attends:
         source, every = int((history.sources[row] >= 0).sum()), history.attention

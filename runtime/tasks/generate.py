@@ -1,7 +1,7 @@
 """translate, summarise, generate: texts in, generated texts out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self, overload
 
 from diptych.runtime import option_fields as kinds
@@ -244,10 +244,9 @@ class TextGenerator:
         spoken = self._text(request, ids)
         if call.about.replace_unknowns and self.generator.manifest.tokens.unknown in ids:
             spoken = self._replaced(text.text if isinstance(text, Prompt) else text, request, hypothesis, call)
-        shown = GeneratedText(spoken, ids, hypothesis.score, hypothesis.token_scores, hypothesis.attention)
-        if not options.output_scores:
-            shown = replace(shown, token_scores=[])
-        return shown if call.shows_attention else replace(shown, attention=None)
+        token_scores = hypothesis.token_scores if options.output_scores else []
+        attention = hypothesis.attention if call.shows_attention else None
+        return GeneratedText(spoken, ids, hypothesis.score, token_scores, attention)
 
     def _replaced(self, text: str, request: Request, hypothesis: Hypothesis, call: _Call) -> str:
         tokens, unknown = self.tokenizer.read(text), self.generator.manifest.tokens.unknown

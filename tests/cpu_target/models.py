@@ -10,6 +10,7 @@ from families.case import PAD, Case
 from families.twins import SETTINGS, make_reference
 
 from diptych.export.graph_spec import GraphSpec
+from diptych.export.packing import pack
 from diptych.export.trace import trace
 from diptych.export.weights_file import write_models
 from diptych.runtime import Generator
@@ -36,10 +37,13 @@ class Models:
         return folder
 
     def opened(self, name: str, specs: Sequence[GraphSpec]) -> list[OrtGraph]:
-        """Traced, written and loaded."""
+        """Traced, packed, written and loaded."""
         folder = Path(self._folder.name) / f"{name}-graphs"
         folder.mkdir()
-        write_models([(spec.file, trace(spec)) for spec in specs], folder)
+        models = [(spec.file, trace(spec)) for spec in specs]
+        for _, model in models:
+            pack(model.graph)
+        write_models(models, folder)
         return [OrtGraph(folder / spec.file, SETTINGS) for spec in specs]
 
 

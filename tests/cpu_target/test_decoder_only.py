@@ -11,7 +11,7 @@ import torch
 from cpu_target.models import Models, close
 from cpu_target.models import generator as generator_of
 from families.case import PAD, VOCAB, Case
-from families.decoder_cases import GPT, GPT_NEO, LLAMA, OPT
+from families.decoder_cases import BIASES, GPT, GPT_NEO, LLAMA, OPT
 from families.twins import SETTINGS
 from mixing import Mix, alone
 
@@ -38,6 +38,7 @@ CASES = {
     "opt": Case("opt", "generate", "OPTForCausalLM", OPT | {"word_embed_proj_dim": 16, "do_layer_norm_before": False}),
     "gpt_neo": Case("gpt_neo", "generate", "GPTNeoForCausalLM", GPT_NEO),
     "llama": Case("llama", "generate", "LlamaForCausalLM", LLAMA | {"head_dim": 8}),
+    "turned": Case("llama", "generate", "LlamaForCausalLM", LLAMA | BIASES | {"head_dim": 16}),
     "dynamic": Case(
         "llama",
         "generate",

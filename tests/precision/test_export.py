@@ -12,9 +12,11 @@ from click.testing import CliRunner
 import diptych.runtime as runtime
 from diptych.export import ExportError, export_checkpoint, pipeline
 from diptych.export.graph_spec import GraphSpec
+from diptych.runtime import ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.info_command import command as info
 from diptych.runtime.manifest import Manifest
+from diptych.runtime.tables import tables
 
 TEXTS = ["a cat sat.", "the dog\twas here.", "a long text, with more words in it."]
 
@@ -49,6 +51,10 @@ def test_a_bundle_that_says_something(
     opened = Bundle.open(bundle)
     opened.check_weights()
     assert opened.manifest.precision.name == precision
+    for file in opened.graphs:
+        found = tables((bundle / file).read_bytes(), ports.INPUT_IDS)
+        assert {table.rows for table in found} == {opened.manifest.source_vocabulary}
+        assert max(table.row for table in found) == {"fp16": 64, "int8": 32, "int4": 16}[precision]
     model = runtime.load(bundle)
     for beams in (1, 4):
         found = model(TEXTS[:1], num_beams=beams, max_new_tokens=5)

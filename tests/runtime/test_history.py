@@ -134,3 +134,15 @@ def test_without_an_encoder_nothing_was_read() -> None:
     history = History.start([[1], [2, 3]], [4, 4])
     assert history.sources.shape == (2, 0)
     assert history.extended(None, np.array([5, 6]), np.zeros(2)).sources.shape == (2, 0)
+
+
+def test_it_is_known_when_a_row_may_end() -> None:
+    history = History.start(PROMPTS, [4, 3, 9], READ)
+    for soon in (False, False, True, True):
+        assert history.ends_soon == soon
+        history = history.extended(None, np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.float32))
+    long = History.start([[2]], [9], [READ[0]])
+    assert not long.ends_soon
+    assert long.joined(history.select(np.array([2]))).left.tolist() == [9, 5]
+    assert not long.joined(history.select(np.array([2]))).ends_soon
+    assert History.start([], []).ends_soon is False

@@ -24,7 +24,7 @@ from diptych.runtime.generation.requests import Request, Room, Waiting
 from diptych.runtime.generation.steps import Hypothesis, Search
 from diptych.runtime.graph import Array
 from diptych.runtime.manifest import Manifest, SpecialTokens
-from diptych.runtime.ranked import Ranked, ranked, top
+from diptych.runtime.ranked import Ranked, check, ranked, top
 
 PAD, EOS = 0, 1
 VOCAB = 12
@@ -243,3 +243,16 @@ def test_rows_that_stay_are_not_selected() -> None:
     ends = {len(one.ids) for (one,) in found}
     assert 1 < len(ends) < LIMIT
     assert decoder.selected == len(ends)
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (70,), (3, 5), (0, 4)])
+def test_one_that_is_no_number_is_found_wherever_it_stands(shape: tuple[int, ...]) -> None:
+    for dtype in (np.float32, np.float64):
+        scores = np.full(shape, np.inf, dtype=dtype)
+        check(scores)
+        check(-scores)
+        for place in range(scores.size):
+            broken = scores.copy()
+            broken.flat[place] = np.nan
+            with pytest.raises(EngineError, match="NaN"):
+                check(broken)

@@ -20,7 +20,7 @@ class Rows:
     def write(self, known: list[list[int]]) -> bool:
         """As a graph does, after `extend`: the first places behind those that are taken."""
         before = self.cache.counts
-        grown = self.cache.extend(np.array(known) > 0)
+        grown = self.cache.extend(np.array(known) > 0, before)
         for row, marks in enumerate(known):
             for place in range(int(before[row]), int(before[row]) + sum(marks)):
                 self.tokens[row].append(self.next)

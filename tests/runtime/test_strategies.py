@@ -13,7 +13,7 @@ from diptych.runtime.generation.greedy import Greedy
 from diptych.runtime.generation.loop import decode
 from diptych.runtime.generation.options import GenerationOptions
 from diptych.runtime.generation.requests import Request, Room, Waiting
-from diptych.runtime.generation.steps import Hypothesis, Search
+from diptych.runtime.generation.steps import Hypothesis, Search, closed_up
 
 PROMPT = [0]
 EOS = 1
@@ -234,3 +234,19 @@ def test_the_running_beams_of_a_source_do_not_repeat() -> None:
     beam(decoder, SOURCES[:2], num_beams=3, early_stopping="never")
     for seen in decoder.seen[1:]:
         assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.parametrize(
+    ("stay", "expected"),
+    [
+        ([1, 1, 1], [0, 1, 2]),
+        ([0, 1, 1, 1], [3, 1, 2]),
+        ([1, 0, 1, 0, 1, 1, 0], [0, 4, 2, 5]),
+        ([0, 0, 0, 1], [3]),
+        ([1, 1, 0, 0], [0, 1]),
+        ([0, 0], []),
+        ([], []),
+    ],
+)
+def test_the_last_take_the_places_of_those_that_leave(stay: list[int], expected: list[int]) -> None:
+    assert closed_up(np.array(stay, dtype=bool)).tolist() == expected

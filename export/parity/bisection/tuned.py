@@ -65,6 +65,7 @@ class _InPlace:
             ports.DECODER_ATTENTION_MASK: seen.copy(),
             ports.WRITE_INDICES: slots,
             ports.SLOT_POSITIONS: cache.positions,
+            ports.NUM_LOGITS: np.array(self.shape[1]),
         }
         cache.keep_new(1, known)
 

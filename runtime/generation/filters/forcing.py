@@ -26,10 +26,13 @@ class Forbid:
             scores[np.ix_(self._where(history), self._tokens)] = FORBIDDEN
 
     def effect(self, history: History) -> Effect:
-        rows = None if self._where is None else self._where(history)
-        if rows is None or rows.all():
+        if self._where is None:
             return self._effect
-        return Effect(self._tokens, np.tile(rows[:, None], (1, len(self._tokens)))) if rows.any() else NOTHING
+        rows = self._where(history)
+        count = np.count_nonzero(rows)
+        if count == len(rows):
+            return self._effect
+        return Effect(self._tokens, np.tile(rows[:, None], (1, len(self._tokens)))) if count else NOTHING
 
 
 class Force:
@@ -48,7 +51,8 @@ class Force:
     def effect(self, history: History) -> Effect | None:
         """None where it acts in some rows alone."""
         rows = self._where(history)
-        return NOTHING if not rows.any() else self._effect if rows.all() else None
+        count = np.count_nonzero(rows)
+        return NOTHING if not count else self._effect if count == len(rows) else None
 
 
 def is_too_short(options: GenerationOptions) -> Condition | None:

@@ -91,6 +91,8 @@ class Foresight:
         """What they do to the rows of these, the same to all if there are several; None where they need all scores."""
         if not self._possible:
             return None
+        if not self._filters:
+            return NOTHING
         first, *others = [self._of(history) for history in histories]
         if first is None or any(each is None or not first.is_that_of(each) for each in others):
             return None
