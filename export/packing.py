@@ -43,7 +43,7 @@ def pack(graph: ir.Graph) -> None:
 def _packed(rewriting: Rewriting, values: Sequence[ir.Value]) -> ir.Value | None:
     """Values [..., n] side by side, [..., sum of n], by a product; nothing if they are not made in the same way."""
     nodes = [node for value in values if (node := value.producer()) is not None]
-    if len(nodes) < len(values) or len({(node.op_type, _settings(node)) for node in nodes}) > 1:
+    if len(nodes) < len(values) or len({(node.op_type, len(node.inputs), _settings(node)) for node in nodes}) > 1:
         return None
     first = nodes[0]
     joined = _TOGETHER.get(first.op_type)
@@ -60,7 +60,7 @@ def _packed(rewriting: Rewriting, values: Sequence[ir.Value]) -> ir.Value | None
         return None
     inputs = [hidden, *(column[0] for column in columns[1:])]
     for place, axis in joined.items():
-        parts, name = columns[place], f"{columns[place][0].name}.packed"
+        parts, name = columns[place], f"{values[0].name}.{place}.packed"
         inputs[place] = rewriting.add(first, "Concat", parts, name, parts[0].dtype, outer=True, axis=axis)
     attributes = {name: each.value for name, each in first.attributes.items()}
     if _OUTPUTS in attributes:

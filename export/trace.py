@@ -23,7 +23,7 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 # The optimizer may compute shapes beforehand; weights stay what they are called.
 _FOLDED_ELEMENTS = 16
 # Outputs with an axis whose length is a value, and what it is called.
-_COUNTED = {ports.LOGITS: "num_logits", ports.TOP_LOGITS: ports.NUM_TOP_LOGITS}
+_COUNTED = {ports.LOGITS: ports.NUM_LOGITS, ports.TOP_LOGITS: ports.NUM_TOP_LOGITS}
 
 
 def trace(spec: GraphSpec) -> ir.Model:

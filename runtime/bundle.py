@@ -72,7 +72,7 @@ class Bundle:
             return GroupedDecoder(model) if ports.SEQLENS_K in model.inputs else CachedDecoder(None, model)
         encoder, decoder = self._required(graphs, ports.ENCODER_FILE), graphs[ports.DECODER_FILE]
         tuned = self.manifest.target == CPU_TARGET
-        if tuned != (ports.WRITE_INDICES in decoder.inputs):
+        if tuned != (ports.NUM_LOGITS in decoder.inputs):
             raise BundleError(
                 f"{decoder.path}: not a graph of the target {self.manifest.target}; export the bundle anew"
             )

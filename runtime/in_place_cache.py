@@ -161,10 +161,12 @@ class InPlaceCache:
 def of_sources(values: Array, sources: Array, slots: int) -> Array:
     """Those [B'] of values [B, H, M, D], of which so many slots count.
 
-    In place, where all that move come from behind those that stay, as when a few leave.
+    In place, where all that move come from behind those that stay, as when a few leave; else, or where most have left
+    the memory that they had, in memory of their own.
     """
     moved = (sources != np.arange(len(sources))).nonzero()[0]
-    if (sources[moved] < len(sources)).any():
+    owner = values.base if isinstance(values.base, np.ndarray) else values
+    if (sources[moved] < len(sources)).any() or 2 * len(sources) <= len(owner):
         return np.asarray(values[sources])
     for place in moved.tolist():
         values[place, :, :slots] = values[sources[place], :, :slots]

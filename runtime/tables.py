@@ -50,6 +50,7 @@ def _table(tensor: bytes, names: set[bytes]) -> Table | None:
         return None
     entries = dict([content for _, content, _ in fields(part)] for number, part, _ in parts if number == _EXTERNAL)
     rows = next((read_varint(content, 0)[0] for number, content, _ in parts if number == _DIMS), 0)
-    if entries.get(b"location") != ports.WEIGHTS_FILE.encode() or not rows:
+    length = int(entries.get(b"length", 0))
+    if entries.get(b"location") != ports.WEIGHTS_FILE.encode() or not rows or not length:
         return None
-    return Table(int(entries[b"offset"]), int(entries[b"length"]) // rows, rows)
+    return Table(int(entries.get(b"offset", 0)), length // rows, rows)

@@ -40,7 +40,7 @@ class Weights:
         _kept[session] = self
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
-            for rows in self._rows.values():
+            for rows in list(self._rows.values()):
                 rows.forget()
 
     def rows(self, places: Sequence[Table]) -> "Rows":
@@ -64,7 +64,7 @@ class Rows:
         """Of any shape and size, before they are read. Those that are no rows are passed over."""
         known = self._read.take(ids, mode="clip")
         if np.count_nonzero(known) < known.size:
-            self._fetch(np.unique(ids[~known].clip(0, len(self._read) - 1)))
+            self._fetch(np.unique(ids[~known].clip(0, len(self._read) - 1)).astype(np.int64))
 
     def forget(self) -> None:
         """That any were read."""

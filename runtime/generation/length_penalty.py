@@ -23,8 +23,8 @@ class LengthPenalty:
             powers = self._of_longer(lengths)
         if self.penalty >= 0:
             return np.asarray(totals / powers)
-        # What remove_invalid_values left of infinity may outgrow float32.
-        with np.errstate(over="ignore"):
+        # What remove_invalid_values left of infinity may outgrow float32, and powers be too small for it.
+        with np.errstate(over="ignore", divide="ignore"):
             return np.asarray(totals / powers)
 
     def _of_longer(self, lengths: Array) -> Array:

@@ -101,9 +101,10 @@ class Record:
 
 
 def _looked(before: Said, steps: Sequence[Array]) -> Array:
-    """Sources may have become narrower meanwhile: columns that no row uses were left out."""
+    """Sources may have become narrower meanwhile, or what is known of them: columns that no row uses were left out."""
     width = min(each.shape[1] for each in steps)
     known = fit(before.attention, 1, before.ids.shape[1], 0, left=True)[:, :, :width]
+    known = fit(known, 2, width, 0, left=False)
     return np.concatenate([known, *(each[:, None, :width] for each in steps)], axis=1)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -25,6 +25,10 @@ from diptych.runtime import Generator, load_generator, ports
 from diptych.runtime.bundle import Bundle
 from diptych.runtime.decoder import CachedDecoder, Sources
 from diptych.runtime.errors import BundleError, EngineError, ProviderError
+from diptych.runtime.generation.endings import Endings
+from diptych.runtime.generation.greedy import Greedy
+from diptych.runtime.generation.loop import decode
+from diptych.runtime.generation.requests import Request, Room, Waiting
 from diptych.runtime.graph import Array
 from diptych.runtime.in_place import InPlaceDecoder
 from diptych.runtime.in_place_cache import SLOTS
@@ -219,6 +223,25 @@ def test_scores_are_the_same() -> None:
 
 def generator(decoder: InPlaceDecoder | CachedDecoder, vocab_size: int) -> Generator:
     return generator_of(decoder, "translate", vocab_size, 29, start=2)
+
+
+def test_what_is_looked_at_stays_where_sources_are_cut_later_than_known() -> None:
+    """The longest leaves, its padding stays for a while, and a text with a long prefix joins."""
+    lengths = [(18, 1, 12), (20, 1, 2), (6, 23, 6)]
+    requests = [
+        Request(number, [5 + token % 5 for token in range(source)], [2, *[6] * (prompt - 1)], limit)
+        for number, (source, prompt, limit) in enumerate(lengths)
+    ]
+    found: list[dict[int, Any]] = [{}, {}]
+    for told, decoder in zip(found, both("bart"), strict=True):
+        search, decoding = Greedy(Endings([])), cast(Any, decoder)
+        for _ in decode(decoding, Waiting(requests, Room(2)), search, [], pad_id=PAD, looking_at=-1):
+            told |= {number: hypotheses[0] for number, hypotheses in search.take_finished()}
+    for number, (source, _, limit) in enumerate(lengths):
+        ours, theirs = (told[number] for told in found)
+        assert ours.ids == theirs.ids
+        assert ours.attention.shape == (limit, source)
+        np.testing.assert_allclose(ours.attention, theirs.attention, atol=1e-5)
 
 
 def test_a_step_that_fails_changes_nothing() -> None:
