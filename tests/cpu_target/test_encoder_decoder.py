@@ -234,7 +234,7 @@ def test_what_is_looked_at_stays_where_sources_are_cut_later_than_known() -> Non
     ]
     found: list[dict[int, Any]] = [{}, {}]
     for told, decoder in zip(found, both("bart"), strict=True):
-        search, decoding = Greedy(Endings([])), cast(Any, decoder)
+        search, decoding = Greedy(Endings([])), cast("Any", decoder)
         for _ in decode(decoding, Waiting(requests, Room(2)), search, [], pad_id=PAD, looking_at=-1):
             told |= {number: hypotheses[0] for number, hypotheses in search.take_finished()}
     for number, (source, _, limit) in enumerate(lengths):
