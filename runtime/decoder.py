@@ -5,7 +5,7 @@ P cached tokens, H heads, D head width, V vocabulary.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from diptych.runtime.device_memory import memory_of
 from diptych.runtime.errors import BundleError
 from diptych.runtime.graph import Array, Graph
 from diptych.runtime.memory import Entries, Memory, joined
-from diptych.runtime.ranked import Ranked, ranked
+from diptych.runtime.ranked import Ranked
 
 StateT = TypeVar("StateT")
 
@@ -156,20 +156,25 @@ class CachedDecoder:
         return self.forward(state, ids, keep=1)[:, -1]
 
     def rank(self, state: CacheState, ids: Array, count: int, asked: Array) -> Ranked:
-        return ranked(self.step(state, ids), count, asked)
+        return self.memory.ranked(self._append(state, ids, 1), count, asked)
 
     def forward(self, state: CacheState, ids: Array, keep: int = 0) -> Array:
-        """A graph that fails leaves the state as it was."""
+        return self.memory.arrays({ports.LOGITS: self._append(state, ids, keep)})[ports.LOGITS]
+
+    def _append(self, state: CacheState, ids: Array, keep: int) -> Any:
+        """The logits, where they are left. A graph that fails leaves the state as it was."""
         before, state.mask = state.mask, np.concatenate([state.mask, (ids >= 0).astype(np.int64)], axis=1)
-        fetched = [ports.LOGITS, *([ports.CROSS_ATTENTIONS] if state.attend else [])]
-        presents = {name: ports.present_name(name) for name in self.past_names}
+        fetched = [ports.CROSS_ATTENTIONS] if state.attend else []
+        left = {ports.LOGITS: ports.LOGITS, **{name: ports.present_name(name) for name in self.past_names}}
         try:
-            outputs, state.past = self.memory.run(self.decoder, self.feeds(state, ids, keep), fetched, presents)
+            outputs, entries = self.memory.run(self.decoder, self.feeds(state, ids, keep), fetched, left)
         except Exception:
             state.mask = before
             raise
         state.attention = outputs.get(ports.CROSS_ATTENTIONS)
-        return outputs[ports.LOGITS]
+        logits = entries.pop(ports.LOGITS)
+        state.past = entries
+        return logits
 
     def feeds(self, state: CacheState, ids: Array, keep: int) -> Entries:
         """What the graph is fed to append ids [R, T] to a state whose mask has them already."""

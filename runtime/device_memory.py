@@ -1,6 +1,7 @@
 """A cache in a device's memory: what a step leaves there, the next one reads, and nothing passes through the host.
 
-Rows are selected, cropped, padded and joined by graphs of one operator, over all layers' entries at once.
+Rows are selected, cropped, padded and joined by graphs of one operator, over all layers' entries at once; the best of
+all logits are found there, too.
 """
 
 from collections.abc import Collection, Mapping
@@ -8,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from diptych.runtime.device_ranking import DeviceRanking
 from diptych.runtime.engine import onnxruntime as ort
 from diptych.runtime.graph import DTYPES, Array, Graph, OrtGraph
 from diptych.runtime.memory import Entries, HostMemory, Memory, empty_shape
 from diptych.runtime.onnx_bytes import Node, Value, model
+from diptych.runtime.ranked import Ranked
 from diptych.runtime.sessions import Device
 
 _INT64 = np.dtype(np.int64)
@@ -31,6 +34,7 @@ class DeviceMemory:
     def __init__(self, device: Device) -> None:
         self.device = device
         self._operators: dict[tuple[str, int, tuple[str, ...]], ort.InferenceSession] = {}
+        self._rankings: dict[tuple[str, int], DeviceRanking] = {}
 
     def empty(self, graph: Graph, names: Collection[str], rows: int) -> Entries:
         make, place = ort.OrtValue.ortvalue_from_shape_and_type, (self.device.kind, self.device.number)
@@ -57,6 +61,12 @@ class DeviceMemory:
 
     def arrays(self, entries: Entries) -> dict[str, Array]:
         return {name: value.numpy() for name, value in entries.items()}
+
+    def ranked(self, logits: Any, count: int, asked: Array) -> Ranked:
+        kind = logits.data_type(), int(logits.shape()[2])
+        if kind not in self._rankings:
+            self._rankings[kind] = DeviceRanking(self.device, logits)
+        return self._rankings[kind](logits, count, asked)
 
     def _padded(self, entries: Entries, length: int, *, left: bool) -> Entries:
         missing = length - _size(entries, 2)

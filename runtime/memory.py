@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from diptych.runtime.graph import Array, Graph
+from diptych.runtime.ranked import Ranked, ranked
 
 # By the name of the input that they feed: arrays [R, H, P, D] or [B, H, S, D], or what a memory keeps in their stead.
 Entries = dict[str, Any]
@@ -40,6 +41,10 @@ class Memory(Protocol):
         """Copied to the host, if they are elsewhere."""
         ...
 
+    def ranked(self, logits: Any, count: int, asked: Array) -> Ranked:
+        """As of `Decoder.rank`, from logits [R, 1, V] that a run has left."""
+        ...
+
 
 class HostMemory:
     """NumPy arrays, for any graph."""
@@ -64,6 +69,9 @@ class HostMemory:
 
     def arrays(self, entries: Entries) -> dict[str, Array]:
         return entries
+
+    def ranked(self, logits: Any, count: int, asked: Array) -> Ranked:
+        return ranked(logits[:, 0], count, asked)
 
 
 def empty_shape(graph: Graph, name: str, rows: int) -> tuple[int, int, int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 
 _IR_VERSION, _OPSET = 10, 20
 # By numpy's names.
-_ELEMENT_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "float16": 10, "float64": 11}
+ELEMENT_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "float16": 10, "float64": 11}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -78,7 +78,7 @@ def _node(node: Node) -> bytes:
 
 def _value(value: Value) -> bytes:
     shape = _field(1, b"") * value.rank
-    tensor = _field(1, _ELEMENT_TYPES[value.dtype.name]) + _field(2, shape)
+    tensor = _field(1, ELEMENT_TYPES[value.dtype.name]) + _field(2, shape)
     return _field(1, value.name.encode()) + _field(2, _field(1, tensor))
 
 

@@ -50,8 +50,12 @@ def ranked(logits: Array, count: int, asked: Array) -> Ranked:
     some = max(1, _AT_ONCE // logits.shape[1])
     pieces = [slice(first, first + some) for first in range(0, len(logits), some)]
     sums = np.concatenate([np.exp(logits[piece] - best[piece]).sum(axis=1) for piece in pieces])
-    log_sum = best[:, 0].astype(np.float64) + np.log(np.maximum(sums, _SMALLEST))
-    return Ranked(tokens, values, log_sum, logits[:, asked])
+    return Ranked(tokens, values, log_sum(values[:, 0], sums), logits[:, asked])
+
+
+def log_sum(best: Array, sums: Array) -> Array:
+    """The logarithm of the sum of exponentials [R], from the largest logit and the sum of what is below it."""
+    return np.maximum(best, LEAST).astype(np.float64) + np.log(np.maximum(sums, _SMALLEST))
 
 
 def top(values: Array, count: int) -> tuple[Array, Array]:

@@ -163,8 +163,9 @@ def _chosen(
     if provider in {_CUDA, _TENSORRT}:
         preload_libraries()
     if provider == _CUDA:
-        # Lengths vary: an arena that doubles each time it grows would soon have taken the whole device.
-        given = {"arena_extend_strategy": "kSameAsRequested"} | given
+        # Lengths vary: an arena that doubles each time it grows would soon have taken the whole device. And float32 is
+        # float32: left to itself, a GPU multiplies numbers cut to 10 bits of fraction (TensorFloat-32).
+        given = {"arena_extend_strategy": "kSameAsRequested", "use_tf32": "0"} | given
     return [(provider, {key: str(value) for key, value in given.items()})]
 
 

@@ -89,8 +89,7 @@ def distance(values: Array, truth: Array) -> float:
     """max|values - truth|; infinite as `Deviation.of` says."""
     if values.shape != truth.shape:
         return float("inf")
-    if values.dtype == np.float16:  # It has no number as small as that.
-        values = values.astype(np.float32)
+    values = _wide(values)
     forbidden = truth < _FORBIDDEN
     if forbidden.any() or values.min(initial=0.0) < _FORBIDDEN:
         if (values[~forbidden] < _FORBIDDEN).any() or (values[forbidden] > _FORBIDDEN_HALF).any():
@@ -107,4 +106,10 @@ def _rows(values: Array) -> Array:
 
 def scale_of(truth: Array) -> float:
     """max|truth|, masks aside."""
+    truth = _wide(truth)
     return float(np.abs(truth, where=truth >= _FORBIDDEN, out=np.zeros_like(truth)).max(initial=0.0))
+
+
+def _wide(values: Array) -> Array:
+    """float16 has no number as small as what forbids."""
+    return values.astype(np.float32) if values.dtype == np.float16 else values

@@ -33,6 +33,7 @@ def test_distance(values: list[float], truth: list[float], expected: float) -> N
 
 def test_scales_know_no_masks() -> None:
     assert scale_of(np.array([LOWEST, -3.0, 2.0])) == 3.0
+    assert scale_of(np.array([-np.inf, -3.0, 2.0], dtype=np.float16)) == 3.0
     assert scale_of(np.array([])) == 0.0
 
 

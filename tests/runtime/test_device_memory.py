@@ -159,3 +159,36 @@ def test_a_real_graph_decodes_rows_as_if_alone_whatever_happens(bundle: Path, de
     expected = host.decoder.memory.arrays(host.state.past)
     for name, value in expected.items():
         np.testing.assert_allclose(cached[name], value, atol=1e-4)
+
+
+def logits_with_ties(rows: int, vocabulary: int, dtype: type) -> Array:
+    """Of few levels, so that there are many of a kind everywhere, where the best end, too."""
+    random = np.random.default_rng(rows * vocabulary)
+    found = (random.integers(-9, 9, (rows, 1, vocabulary)) / 2).astype(dtype)
+    found[:, :, random.integers(0, vocabulary, 3)] = -np.inf
+    return found
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("vocabulary", [7, 1000, 8000, 58101])
+@pytest.mark.parametrize(("rows", "count"), [(1, 1), (1, 8), (3, 2), (16, 8), (128, 8), (2, 64), (5, 500)])
+def test_the_best_are_found_on_the_device(
+    memory: DeviceMemory, rows: int, count: int, vocabulary: int, dtype: type
+) -> None:
+    logits, asked = logits_with_ties(rows, vocabulary, dtype), np.array([6, 0])
+    (value,) = there(memory.device, {"logits": logits}).values()
+    found, expected = memory.ranked(value, count, asked), HOST.ranked(logits, count, asked)
+    np.testing.assert_array_equal(found.tokens, expected.tokens, strict=True)
+    np.testing.assert_array_equal(found.logits, expected.logits, strict=True)
+    np.testing.assert_array_equal(found.asked, expected.asked, strict=True)
+    np.testing.assert_allclose(found.log_sum, expected.log_sum, rtol=1e-6, strict=True)
+
+
+def test_what_is_no_number_shows(memory: DeviceMemory) -> None:
+    logits, nothing = logits_with_ties(4, 1000, np.float32), np.array([], dtype=np.int64)
+    logits[1, 0, 3], logits[2] = np.nan, -np.inf
+    (value,) = there(memory.device, {"logits": logits}).values()
+    found, expected = memory.ranked(value, 1, nothing), HOST.ranked(logits[[0, 2, 3]], 1, nothing)
+    assert np.isnan(found.log_sum).tolist() == [False, True, False, False]
+    np.testing.assert_allclose(found.log_sum[[0, 2, 3]], expected.log_sum, rtol=1e-6)
+    assert found.asked.shape == (4, 0)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from small_graphs import determinant
 
+from diptych.runtime import sessions
 from diptych.runtime.engine import onnxruntime as ort
 from diptych.runtime.engine import reason
 from diptych.runtime.errors import BundleError, ProviderError
@@ -184,6 +185,27 @@ def test_a_plugin_that_is_not_installed_is_one_line_away(graph: Path, name: str,
     with pytest.raises(ProviderError, match=f"{name} did not start: its plug-in is not installed") as caught:
         make_session(graph, SessionSettings(name))
     assert line in str(caught.value)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "0"), ({"use_tf32": 1, "device_id": 1}, "1")])
+def test_float32_is_not_cut_on_a_gpu_unless_it_is_asked_for(
+    given: dict[str, int], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, dict[str, str]]] = []
+    monkeypatch.setattr(sessions.ort, "get_available_providers", lambda: [CUDA])
+    monkeypatch.setattr(sessions, "preload_libraries", lambda: None)
+
+    def refuse(*_: object, providers: list[tuple[str, dict[str, str]]], **__: object) -> None:
+        told.extend(providers)
+        raise RuntimeError("no GPU")
+
+    monkeypatch.setattr(sessions.ort, "InferenceSession", refuse)
+    with pytest.raises(ProviderError, match="no GPU"):
+        make_session(Path("any.onnx"), SessionSettings("cuda", options=given))
+    ((provider, options),) = told
+    assert provider == CUDA
+    assert options["use_tf32"] == expected
+    assert options.get("device_id") == (str(given["device_id"]) if given else None)
 
 
 def test_with_a_build_for_cuda_the_answer_is_what_the_loader_says(graph: Path) -> None:
