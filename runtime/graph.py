@@ -27,7 +27,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(bool)": np.dtype(np.bool_),
 }
 # Of so many tokens, memory that a run gives back costs the next one little, beside what it computes.
-_MANY = 512
+_MANY = 4096
 
 
 class Graph(Protocol):
