@@ -60,8 +60,7 @@ class Attention(nn.Module):
         weights = self._weigh(query, keys, bias)
         if collect is not None:
             collect(self._by_row(weights, rows, length))
-        context = self._mix(weights, values).transpose(1, 2)  # [B, K·T, H, D]
-        return self.output(context.reshape(rows, length, self.heads * self.head_dim))
+        return self.output(self._mix(weights, values).reshape(rows, length, self.heads * self.head_dim))
 
     def _weigh(self, query: Tensor, keys: Tensor, bias: Tensor) -> Tensor:
         """query [B, H, K·T, D] -> [B, H, K·T, S]; the H / G heads of a group are more queries of its one key head."""
@@ -76,12 +75,13 @@ class Attention(nn.Module):
         return torch.softmax(scores + bias, dim=-1)
 
     def _mix(self, weights: Tensor, values: Tensor) -> Tensor:
-        """weights [B, H, K·T, S] -> [B, H, K·T, D]"""
+        """weights [B, H, K·T, S] -> [B, K·T, H, D], or [B, K·T, G, H / G, D]"""
         if self.cached_heads == self.heads:
-            return weights @ values
+            return (weights @ values).transpose(1, 2)
         batch, _, queries, _ = weights.shape
         grouped = weights.view(batch, self.cached_heads, self.heads // self.cached_heads, queries, -1)
-        return (grouped @ values.unsqueeze(2)).flatten(1, 2)
+        # Not joined before: torch up to 2.11 would fix how many tokens there may be.
+        return (grouped @ values.unsqueeze(2)).permute(0, 3, 1, 2, 4)
 
     def _by_row(self, weights: Tensor, rows: int, length: int) -> Tensor:
         """[B, H, K·T, S] -> [R, H, T, S]"""

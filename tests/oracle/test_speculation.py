@@ -12,6 +12,7 @@ from oracle.grid_models import learn
 from diptych.runtime import Generator
 from diptych.runtime.decoder import CachedDecoder, CacheState
 from diptych.runtime.graph import Array
+from diptych.runtime.memory import Entries
 
 INPUTS, LENGTH = 200, 24
 FILTERED = {
@@ -27,9 +28,9 @@ class Counting(CachedDecoder):
 
     runs = 0
 
-    def forward(self, state: CacheState, ids: Array, keep: int = 0) -> Array:
+    def feeds(self, state: CacheState, ids: Array, keep: int) -> Entries:
         self.runs += 1
-        return super().forward(state, ids, keep)
+        return super().feeds(state, ids, keep)
 
 
 @pytest.fixture(scope="module", params=["bart", "llama"])

@@ -39,14 +39,14 @@ def test_guesses_give_what_greedy_search_gives_in_fewer_runs(
     translate: TextGenerator, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoder, runs = translate.generator.decoder, 0
-    forward = decoder.forward
+    feeds = decoder.feeds
 
     def counted(*arguments: Any, **settings: Any) -> Any:
         nonlocal runs
         runs += 1
-        return forward(*arguments, **settings)
+        return feeds(*arguments, **settings)
 
-    monkeypatch.setattr(decoder, "forward", counted)
+    monkeypatch.setattr(decoder, "feeds", counted)
     plain = [translate.hypotheses([text], num_beams=1, **options)[0][0] for text in TEXTS]
     needed, runs = runs, 0
     for guesses, longest in ((1, 1), (4, 2), (10, 3)):

@@ -16,6 +16,7 @@ from diptych.runtime.generation.generator import Generator
 from diptych.runtime.generation.steps import Hypothesis
 from diptych.runtime.graph import Array
 from diptych.runtime.manifest import Manifest
+from diptych.runtime.ranked import Ranked, ranked
 
 NEW_TOKENS = 12
 SOURCE_LENGTHS = (1, *(2 + index % 29 for index in range(101)))
@@ -36,7 +37,7 @@ _SEED = 41
 
 
 class Watched(CachedDecoder):
-    """Keeps how far apart the best two logits were at every step."""
+    """Keeps how far apart the best two logits were at every step, all of which it looks at."""
 
     def __init__(self, decoder: CachedDecoder) -> None:
         super().__init__(decoder.encoder, decoder.decoder)
@@ -48,6 +49,9 @@ class Watched(CachedDecoder):
             best = np.partition(logits, -2, axis=1)[:, -2:]
             self.margins += np.abs(best[:, 1] - best[:, 0]).tolist()
         return logits
+
+    def rank(self, state: CacheState, ids: Array, count: int, asked: Array) -> Ranked:
+        return ranked(self.step(state, ids), count, asked)
 
 
 def random_sources(manifest: Manifest, *, continued: bool) -> list[list[int]]:
