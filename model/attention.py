@@ -80,7 +80,7 @@ class Attention(nn.Module):
             return (weights @ values).transpose(1, 2)
         batch, _, queries, _ = weights.shape
         grouped = weights.view(batch, self.cached_heads, self.heads // self.cached_heads, queries, -1)
-        # Not joined before: torch up to 2.11 would fix how many tokens there may be.
+        # Heads are joined once all is in order: before, torch up to 2.11 would fix how many tokens there may be.
         return (grouped @ values.unsqueeze(2)).permute(0, 3, 1, 2, 4)
 
     def _by_row(self, weights: Tensor, rows: int, length: int) -> Tensor:

@@ -22,7 +22,7 @@ class Memory(Protocol):
     def run(
         self, graph: Graph, feeds: Mapping[str, Any], fetched: Collection[str], left: Mapping[str, str]
     ) -> tuple[dict[str, Array], Entries]:
-        """Run with arrays and entries; the fetched outputs by name, and entries: input -> the output left for it."""
+        """Run with arrays and entries; the fetched outputs, and those left, by the names that they are to have."""
         ...
 
     def select(self, entries: Entries, rows: Array) -> Entries:
@@ -42,7 +42,7 @@ class Memory(Protocol):
         ...
 
     def ranked(self, logits: Any, count: int, asked: Array) -> Ranked:
-        """As of `Decoder.rank`, from logits [R, 1, V] that a run has left."""
+        """As of `Decoder.rank`, from logits [R, T, V] that a run has left: those after the last token."""
         ...
 
 
@@ -71,7 +71,7 @@ class HostMemory:
         return entries
 
     def ranked(self, logits: Any, count: int, asked: Array) -> Ranked:
-        return ranked(logits[:, 0], count, asked)
+        return ranked(logits[:, -1], count, asked)
 
 
 def empty_shape(graph: Graph, name: str, rows: int) -> tuple[int, int, int, int]:

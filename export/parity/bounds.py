@@ -89,7 +89,7 @@ def distance(values: Array, truth: Array) -> float:
     """max|values - truth|; infinite as `Deviation.of` says."""
     if values.shape != truth.shape:
         return float("inf")
-    values = _wide(values)
+    values, truth = _wide(values), _wide(truth)
     forbidden = truth < _FORBIDDEN
     if forbidden.any() or values.min(initial=0.0) < _FORBIDDEN:
         if (values[~forbidden] < _FORBIDDEN).any() or (values[forbidden] > _FORBIDDEN_HALF).any():

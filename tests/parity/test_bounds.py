@@ -31,6 +31,11 @@ def test_distance(values: list[float], truth: list[float], expected: float) -> N
     assert distance(np.array(values), np.array(truth)) == expected
 
 
+def test_masks_of_float16_are_infinite() -> None:
+    half = np.array([-np.inf, 1.0], dtype=np.float16)
+    assert distance(half, half) == 0.0
+
+
 def test_scales_know_no_masks() -> None:
     assert scale_of(np.array([LOWEST, -3.0, 2.0])) == 3.0
     assert scale_of(np.array([-np.inf, -3.0, 2.0], dtype=np.float16)) == 3.0

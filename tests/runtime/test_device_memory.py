@@ -11,6 +11,7 @@ from diptych.runtime.bundle import Bundle
 from diptych.runtime.decoder import CachedDecoder, Sources
 from diptych.runtime.device_memory import DeviceMemory, memory_of
 from diptych.runtime.engine import onnxruntime as ort
+from diptych.runtime.errors import EngineError
 from diptych.runtime.generation.generator import Generator
 from diptych.runtime.graph import Array, OrtGraph
 from diptych.runtime.memory import Entries, HostMemory
@@ -164,7 +165,7 @@ def test_a_real_graph_decodes_rows_as_if_alone_whatever_happens(bundle: Path, de
 def logits_with_ties(rows: int, vocabulary: int, dtype: type) -> Array:
     """Of few levels, so that there are many of a kind everywhere, where the best end, too."""
     random = np.random.default_rng(rows * vocabulary)
-    found = (random.integers(-9, 9, (rows, 1, vocabulary)) / 2).astype(dtype)
+    found = (random.integers(-9, 9, (rows, 2, vocabulary)) / 2).astype(dtype)
     found[:, :, random.integers(0, vocabulary, 3)] = -np.inf
     return found
 
@@ -186,9 +187,17 @@ def test_the_best_are_found_on_the_device(
 
 def test_what_is_no_number_shows(memory: DeviceMemory) -> None:
     logits, nothing = logits_with_ties(4, 1000, np.float32), np.array([], dtype=np.int64)
-    logits[1, 0, 3], logits[2] = np.nan, -np.inf
+    logits[1, 1, 3], logits[2] = np.nan, -np.inf
     (value,) = there(memory.device, {"logits": logits}).values()
     found, expected = memory.ranked(value, 1, nothing), HOST.ranked(logits[[0, 2, 3]], 1, nothing)
     assert np.isnan(found.log_sum).tolist() == [False, True, False, False]
     np.testing.assert_allclose(found.log_sum[[0, 2, 3]], expected.log_sum, rtol=1e-6)
     assert found.asked.shape == (4, 0)
+
+
+def test_a_ranking_that_fails_is_told(device: Device) -> None:
+    if device is CUDA:
+        pytest.skip("its Gather gives zeros for what there is not")
+    (value,) = there(device, {"logits": logits_with_ties(2, 7, np.float32)}).values()
+    with pytest.raises(EngineError, match="the best tokens cannot be found on cpu:0: "):
+        DeviceMemory(device).ranked(value, 1, np.array([7]))
